@@ -1,0 +1,1 @@
+"""Everything that predicts and learns."""

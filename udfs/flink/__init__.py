@@ -1,0 +1,1 @@
+"""Thin adapters to PyFlink: the only pyflink imports of ``udfs``."""

@@ -1,0 +1,1 @@
+"""Pure machines of the job: plain Python, time is an argument, no pyflink."""
