@@ -1,0 +1,48 @@
+"""Pure models behind one protocol, found by name.
+
+Built-in engines and a customer's own are registered the same way, by the entry-point group ``thalweg.engines``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.engines.base import EngineSpec, Scorer
+
+__all__ = ["build", "engine_class", "restore"]
+
+# A cluster that gets Thalweg as a zip on its Python path has no distribution metadata, so the built-in names stand here too.
+_BUILT_IN = {
+    "river": "thalweg.udfs.engines.river_engine:RiverEngine",
+    "onnx": "thalweg.udfs.engines.onnx_engine:OnnxEngine",
+}
+
+
+def engine_class(kind: str) -> type[Scorer]:
+    """Return the class registered for ``kind``.
+
+    Raises
+    ------
+    ConfigError
+        No engine has that name; the error lists those that exist.
+    """
+    found = dict(_BUILT_IN)
+    found.update({point.name: point.value for point in entry_points(group="thalweg.engines") if point.name not in _BUILT_IN})
+    if kind not in found:
+        known = ", ".join(sorted(found))
+        raise ConfigError([Problem(f"provider '{kind}'", "no such engine.", f"Known: {known}.")])
+    module, _, name = found[kind].partition(":")
+    return cast("type[Scorer]", getattr(import_module(module), name))
+
+
+def build(spec: EngineSpec) -> Scorer:
+    """Build a new model from its spec."""
+    return engine_class(spec.kind).build(spec)
+
+
+def restore(spec: EngineSpec, blob: bytes) -> Scorer:
+    """Build the model that ``dump`` wrote."""
+    return engine_class(spec.kind).restore(spec, blob)
