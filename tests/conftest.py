@@ -1,0 +1,42 @@
+"""What all tests share: one real broker for the whole run, and the rule for what the machine lacks."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+from thalweg.connector.errors import SetupError
+
+
+def lacking(what: str) -> NoReturn:
+    """A test that cannot run says so; where everything must be there (CI=true) it fails."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true, and the environment lacks something: {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The ``host:port`` of a real Kafka broker, started on first use and shared by all tests."""
+    from thalweg.jobs.broker import Broker
+    from thalweg.jobs.jars import broker_jars
+    from thalweg.jobs.java import java_command
+
+    try:
+        java_command()
+        broker_jars()
+    except SetupError as error:
+        lacking(str(error))
+    with Broker.start(tmp_path_factory.mktemp("broker")) as running:
+        yield running.bootstrap
+
+
+@pytest.fixture
+def topic_name(request: pytest.FixtureRequest) -> str:
+    """A prefix for topics that no other test has."""
+    test = re.sub(r"[^a-zA-Z0-9]+", "-", request.node.name).strip("-")
+    return f"{test[:80]}-{uuid.uuid4().hex[:8]}"
