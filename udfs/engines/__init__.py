@@ -14,7 +14,7 @@ from thalweg.udfs.engines.base import EngineSpec, Scorer
 
 __all__ = ["build", "engine_class", "restore"]
 
-# A cluster that gets Thalweg as a zip on its Python path has no distribution metadata, so the built-in names stand here too.
+# A cluster that gets Thalweg as a zip on its Python path has no distribution metadata: the built-in names stand here too.
 _BUILT_IN = {
     "river": "thalweg.udfs.engines.river_engine:RiverEngine",
     "onnx": "thalweg.udfs.engines.onnx_engine:OnnxEngine",
@@ -30,7 +30,9 @@ def engine_class(kind: str) -> type[Scorer]:
         No engine has that name; the error lists those that exist.
     """
     found = dict(_BUILT_IN)
-    found.update({point.name: point.value for point in entry_points(group="thalweg.engines") if point.name not in _BUILT_IN})
+    found.update(
+        {point.name: point.value for point in entry_points(group="thalweg.engines") if point.name not in _BUILT_IN}
+    )
     if kind not in found:
         known = ", ".join(sorted(found))
         raise ConfigError([Problem(f"provider '{kind}'", "no such engine.", f"Known: {known}.")])
