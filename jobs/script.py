@@ -32,7 +32,7 @@ _TOKEN = re.compile(
     | (?P<word>[^\W\d]\w*)
     | (?P<end>;)
     | (?P<space>\s+)
-    | (?P<other>.)
+    | (?P<other>\*/|.)
     """,
     re.VERBOSE | re.DOTALL,
 )
