@@ -1,0 +1,67 @@
+"""The two ways to touch kafka-python 3: open a client with its errors told as ours, and read a topic up to now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from thalweg.connector.errors import ConfigError, Problem, SetupError
+
+__all__ = ["open_client", "raw_records"]
+
+_CONNECT_MS = 10_000
+_POLL_MS = 500
+_SILENCE_S = 60.0
+_SECURITY = ("security_", "ssl_", "sasl_")
+
+
+def raw_records(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield kafka-python's records of all partitions up to the ends at the start."""
+    reading = {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "allow_auto_create_topics": False,
+    }
+    with open_client(KafkaConsumer, brokers, security, **reading) as consumer:
+        numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            raise SetupError(f"The broker at {brokers} has no topic '{topic}': create it first, or check the name.")
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        consumer.seek_to_beginning(*partitions)
+        heard = time.monotonic()
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for partition, records in consumer.poll(timeout_ms=_POLL_MS).items():
+                heard = time.monotonic()
+                yield from (record for record in records if record.offset < ends[partition])
+            if time.monotonic() - heard > _SILENCE_S:
+                raise SetupError(f"The broker at {brokers} fell silent in the midst of '{topic}': check its log.")
+
+
+@contextmanager
+def open_client(kind: Any, brokers: str, security: Mapping[str, Any], **settings: Any) -> Iterator[Any]:
+    """Open a client of kafka-python, close it, and tell its errors as ours, without any secret."""
+    unknown = [name for name in security if not name.startswith(_SECURITY)]
+    if unknown:
+        remedy = f"Use settings of kafka-python that begin with {', '.join(_SECURITY)}."
+        raise ConfigError(
+            [Problem(f"Kafka setting '{name}'", "it is no security setting.", remedy) for name in unknown]
+        )
+    servers = [server.strip() for server in brokers.split(",")]
+    settings = {"bootstrap_timeout_ms": _CONNECT_MS, **settings, **security}
+    try:
+        with closing(kind(bootstrap_servers=servers, **settings)) as client:
+            yield client
+    except (KafkaError, OSError) as error:
+        # The text of the client may quote its settings: only the kind of error is safe to show.
+        raise SetupError(
+            f"The Kafka broker at {brokers} cannot be used ({type(error).__name__}). "
+            "Check that it runs, that the address is right and reachable from here, and the security settings."
+        ) from None
