@@ -46,7 +46,7 @@ class _Group(click.Group):
 )
 @click.version_option(package_name="thalweg", message="%(prog)s %(version)s")
 def main() -> None:
-    r"""Machine learning that learns while it serves, inside Flink and Kafka pipelines.
+    """Machine learning that learns while it serves, inside Flink and Kafka pipelines.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong configuration, 3 something is missing (Java, a jar, a broker).

@@ -21,7 +21,7 @@ _state_option = click.option(
 
 @click.group()
 def broker() -> None:
-    r"""Run a Kafka broker on this machine, for trying things.
+    """Run a Kafka broker on this machine, for trying things.
 
     \b
     Example:
@@ -36,7 +36,7 @@ def broker() -> None:
 @click.option("--heap", default="512m", show_default=True, help="Java's -Xmx.")
 @json_option
 def start(state: Path, port: int, heap: str, as_json: bool) -> None:
-    r"""Start a broker on 127.0.0.1 that stays until it is stopped.
+    """Start a broker on 127.0.0.1 that stays until it is stopped.
 
     \b
     Example:
@@ -49,7 +49,7 @@ def start(state: Path, port: int, heap: str, as_json: bool) -> None:
 @_state_option
 @json_option
 def stop(state: Path, as_json: bool) -> None:
-    r"""Stop the broker that was started on this folder; its data stays.
+    """Stop the broker that was started on this folder; its data stays.
 
     \b
     Example:
@@ -69,7 +69,7 @@ def stop(state: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def status(context: click.Context, state: Path, as_json: bool) -> None:
-    r"""Say whether a broker runs on this folder; exit code 1 if none does.
+    """Say whether a broker runs on this folder; exit code 1 if none does.
 
     \b
     Example:

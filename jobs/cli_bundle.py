@@ -16,7 +16,7 @@ __all__ = ["bundle_command"]
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), default=Path("thalweg.zip"))
 @json_option
 def bundle_command(target: Path, as_json: bool) -> None:
-    r"""Write Thalweg as one zip, TARGET, for a cluster that does not have it installed.
+    """Write Thalweg as one zip, TARGET, for a cluster that does not have it installed.
 
     Its requirements (River, ONNX Runtime) are not in it: the cluster's Python needs those.
 

@@ -24,7 +24,7 @@ _brokers_option = click.option("--brokers", default="127.0.0.1:9092", show_defau
 @_brokers_option
 @json_option
 def ddl(schemas: tuple[str, ...], app: str, brokers: str, as_json: bool) -> None:
-    r"""Print the CREATE TABLE of each topic of the wire contract, or of the SCHEMAS named.
+    """Print the CREATE TABLE of each topic of the wire contract, or of the SCHEMAS named.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def ddl(schemas: tuple[str, ...], app: str, brokers: str, as_json: bool) -> None
 
 @click.group()
 def snapshots() -> None:
-    r"""Look at the models that jobs have published to a snapshot topic.
+    """Look at the models that jobs have published to a snapshot topic.
 
     \b
     Example:
@@ -62,7 +62,7 @@ _topic_option = click.option("--topic", required=True, help="The snapshot topic,
 @_brokers_option
 @json_option
 def list_(topic: str, brokers: str, as_json: bool) -> None:
-    r"""List the newest snapshot of each model and key.
+    """List the newest snapshot of each model and key.
 
     \b
     Example:
@@ -84,7 +84,7 @@ def list_(topic: str, brokers: str, as_json: bool) -> None:
 @_brokers_option
 @json_option
 def show(model: str, key: str, blob: Path | None, topic: str, brokers: str, as_json: bool) -> None:
-    r"""Show the newest snapshot of MODEL.
+    """Show the newest snapshot of MODEL.
 
     \b
     Example:

@@ -19,7 +19,7 @@ __all__ = ["doctor_command"]
 def doctor_command(
     context: click.Context, brokers: str, target: str, slots: int, keys: int, model_bytes: int, as_json: bool
 ) -> None:
-    r"""Check what jobs need of this machine; exit code 1 if a check fails.
+    """Check what jobs need of this machine; exit code 1 if a check fails.
 
     \b
     Example:

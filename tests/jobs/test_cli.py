@@ -36,6 +36,7 @@ def test_every_command_has_an_example_and_help_for_each_option() -> None:
     for path, command in found.items():
         shown = thalweg(*path, "--help")
         assert shown.exit_code == 0, path
+        assert "\\b" not in shown.output, path
         assert f"thalweg {path[0]}" in shown.output.partition("Example:")[2], path
         assert all(option.help for option in command.params if isinstance(option, click.Option)), path
 
