@@ -16,6 +16,7 @@ __all__ = ["open_client", "raw_records"]
 _CONNECT_MS = 10_000
 _POLL_MS = 500
 _SILENCE_S = 60.0
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _SECURITY = ("security_", "ssl_", "sasl_")
 
 
@@ -38,11 +39,13 @@ def raw_records(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterat
         consumer.seek_to_beginning(*partitions)
         heard = time.monotonic()
         while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for partition, records in consumer.poll(timeout_ms=_POLL_MS).items():
-                heard = time.monotonic()
-                yield from (record for record in records if record.offset < ends[partition])
-            if time.monotonic() - heard > _SILENCE_S:
+            polled = consumer.poll(timeout_ms=_POLL_MS)
+            if not polled and time.monotonic() - heard > _SILENCE_S:
                 raise SetupError(f"The broker at {brokers} fell silent in the midst of '{topic}': check its log.")
+            for partition, records in polled.items():
+                yield from (record for record in records if record.offset < ends[partition])
+            if polled:  # after the yields: the time that the caller took is not the broker's silence
+                heard = time.monotonic()
 
 
 @contextmanager
@@ -54,6 +57,10 @@ def open_client(kind: Any, brokers: str, security: Mapping[str, Any], **settings
         raise ConfigError(
             [Problem(f"Kafka setting '{name}'", "it is no security setting.", remedy) for name in unknown]
         )
+    protocol = security.get("security_protocol", "PLAINTEXT")
+    if protocol not in _PROTOCOLS:  # kafka-python takes any other for PLAINTEXT, in silence
+        remedy = f"Use {', '.join(_PROTOCOLS)}."
+        raise ConfigError([Problem("Kafka setting 'security_protocol'", f"'{protocol}' is unknown.", remedy)])
     servers = [server.strip() for server in brokers.split(",")]
     settings = {"bootstrap_timeout_ms": _CONNECT_MS, **settings, **security}
     try:
