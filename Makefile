@@ -27,14 +27,14 @@ jars: $(JARS)/.resolved ## resolve the pinned jars through Maven
 
 $(JARS)/.resolved: connector/jars/pom.xml | prerequisites
 	@for profile in job broker gateway; do \
-	  echo "resolving jars: $$profile"; \
+	  echo "resolving jars: $$profile"; rm -rf $(JARS)/$$profile; \
 	  mvn -B -q --strict-checksums -f connector/jars/pom.xml -P $$profile dependency:copy-dependencies \
 	    -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(JARS)/$$profile || exit 1; \
 	done
 	@touch $@
 
 $(STAMP): pyproject.toml constraints.txt | prerequisites
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip -c constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip check
