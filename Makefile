@@ -36,7 +36,7 @@ $(JARS)/.resolved: connector/jars/pom.xml | prerequisites
 $(STAMP): pyproject.toml constraints.txt | prerequisites
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip -c constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip check
 	@touch $@
 

@@ -154,15 +154,15 @@ class Broker:
                 cwd=folder,
             )
         broker = cls(folder, f"{_HOST}:{port}", process.pid, process)
-        if not detached:
+        if detached:
+            broker._state.write_text(json.dumps({"bootstrap": broker.bootstrap, "pid": broker.pid}), "utf-8")
+        else:
             atexit.register(broker.stop)
         try:
             broker._wait(seconds)
         except BaseException:
             broker.stop()
             raise
-        if detached:
-            broker._state.write_text(json.dumps({"bootstrap": broker.bootstrap, "pid": broker.pid}), "utf-8")
         return broker
 
     @classmethod

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from thalweg.connector.errors import ThalwegError
 from thalweg.jobs.broker import answers
-from thalweg.jobs.jars import check_connector, connector_version, find_jars
+from thalweg.jobs.jars import check_connector, connector_version, find_jars, pins
 from thalweg.jobs.java import JAVA_FLOOR, java_command, java_major
 
 __all__ = ["Check", "Plan", "examine"]
@@ -171,7 +171,9 @@ def _maven() -> Check:
 def _job_jars() -> Check:
     jars = find_jars("job")
     if not jars:
-        return Check("job jars", "warn", "not resolved yet", "Run 'thalweg run' once with Maven there, or 'make jars'.")
+        missing = ", ".join(f"{artifact}-{version}.jar" for artifact, version in pins("job"))
+        remedy = "'thalweg run' resolves them where Maven is; or put them into 'pipeline.jars' yourself."
+        return Check("job jars", "warn", f"not resolved yet: {missing}", remedy)
     check_connector(jars)
     kafka = next(jar for jar in jars if "connector-kafka" in jar.name)
     names = ", ".join(jar.name for jar in jars if jar != kafka)

@@ -74,6 +74,7 @@ def test_java(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_old_connector_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_jars", lambda profile: [])
     assert one("job jars").state == "warn"
+    assert "flink-sql-connector-kafka-5.0.0-2.2.jar" in one("job jars").found
 
     def old(jars: list[Path]) -> None:
         raise SetupError("x.jar is Kafka connector 3.4.0-1.20, built for Flink 1: replace it.")
