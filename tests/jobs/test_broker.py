@@ -180,7 +180,10 @@ def test_nothing_outlives_its_parent(tmp_path: Path, number: signal.Signals) -> 
         assert len(pids) == 1
         parent.send_signal(number)
         parent.wait(20)
-        assert wait_until(lambda: not alive(pids[0]))
+        gone = wait_until(lambda: not alive(pids[0]))
+        if not gone:
+            os.kill(pids[0], signal.SIGKILL)
+        assert gone
 
 
 def test_a_stale_pid_file_is_not_believed(tmp_path: Path) -> None:
