@@ -1,0 +1,104 @@
+"""Makes the Flink environment of a job: profiles, jars, where it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import EnvironmentSettings, StreamTableEnvironment
+
+from thalweg.connector.errors import ConfigError, Problem
+from thalweg.jobs.bundle import bundle
+from thalweg.jobs.jars import job_jars
+
+__all__ = ["PROFILES", "make_environment"]
+
+_COMMON = {
+    # Flink copies rows between chained operators unless told that nobody keeps them; ours do not.
+    "pipeline.object-reuse": "true",
+    # An idle partition must not freeze event time for the whole job.
+    "table.exec.source.idle-timeout": "30 s",
+    "execution.checkpointing.interval": "10 s",
+    # One dump per model and bundle while the models in use fit these; counted in shards, and in models per shard.
+    "python.state.cache-size": "1000",
+    "python.map-state.read-cache-size": "20000",
+    "python.map-state.write-cache-size": "20000",
+}
+PROFILES: dict[str, dict[str, str]] = {
+    "latency": {
+        **_COMMON,
+        "python.fn-execution.bundle.time": "10",
+        "python.fn-execution.bundle.size": "1000",
+        "python.fn-execution.arrow.batch.size": "1000",
+        "execution.buffer-timeout.interval": "5 ms",
+    },
+    "throughput": {
+        **_COMMON,
+        "python.fn-execution.bundle.time": "1000",
+        "python.fn-execution.bundle.size": "100000",
+        "python.fn-execution.arrow.batch.size": "10000",
+        "execution.buffer-timeout.interval": "100 ms",
+    },
+}
+"""What each profile sets; a ``SET`` in the SQL file goes before it."""
+
+
+def make_environment(
+    profile: str, settings: Mapping[str, str], target: str | None, parallelism: int | None = None
+) -> StreamTableEnvironment:
+    """Return a table environment.
+
+    Parameters
+    ----------
+    profile : str
+        ``latency`` or ``throughput``.
+    settings : mapping of str to str
+        Flink options; they go before the profile's.
+    target : str or None
+        ``host:port`` of a cluster's REST endpoint; None runs a mini cluster in this process.
+    parallelism : int or None
+        Default parallelism.
+
+    Raises
+    ------
+    ConfigError
+        The target is not ``host:port``.
+    SetupError
+        The jars are missing.
+    """
+    options = dict(PROFILES[profile])
+    options["pipeline.jars"] = ";".join(path.resolve().as_uri() for path in job_jars())
+    if parallelism is not None:
+        options["parallelism.default"] = str(parallelism)
+    if target is None:
+        # As on a cluster, each Python stage gets a process of its own, instead of one thread each in this one.
+        os.environ.setdefault("_python_worker_execution_mode", "process")
+        options["rest.bind-port"] = "0"
+        # A mini cluster is somebody trying something: after three failures the reason is worth more than a fourth try.
+        options |= {
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": "3",
+            "restart-strategy.fixed-delay.delay": "1 s",
+        }
+        options["python.executable"] = options["python.client.executable"] = sys.executable
+    else:
+        host, _, port = target.rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigError([Problem("--target", f"'{target}' is not host:port.", "Name the REST endpoint, such as 127.0.0.1:8081.")])
+        options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
+        shipped = Path(tempfile.mkdtemp(prefix="thalweg-")) / "thalweg.zip"
+        shipped.write_bytes(bundle())
+        options["python.files"] = str(shipped)
+        options["python.client.executable"] = sys.executable
+    configuration = Configuration()
+    for key, value in {**options, **settings}.items():
+        configuration.set_string(key, value)
+    environment = StreamExecutionEnvironment.get_execution_environment(configuration)
+    return StreamTableEnvironment.create(
+        environment, EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration).build()
+    )

@@ -1,0 +1,111 @@
+"""``thalweg run FILE.sql``: the SQL file is the job."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+
+from thalweg.connector.errors import ConfigError, Problem, ThalwegError
+from thalweg.jobs.preflight import check_topics
+from thalweg.jobs.script import read_script
+
+__all__ = ["run_command", "variables"]
+
+_ENDED = ("FINISHED", "CANCELED", "FAILED")
+
+
+def variables(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return the ``-D name=value`` options as a mapping; raises ConfigError listing those that are not of that form."""
+    problems = [Problem("-D", f"'{pair}' is not name=value.", "Write -D name=value.") for pair in pairs if "=" not in pair]
+    if problems:
+        raise ConfigError(problems)
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@click.command(name="run")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-D", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of ${NAME} in the file.")
+@click.option("--profile", type=click.Choice(["latency", "throughput"]), default="latency", show_default=True)
+@click.option("--parallelism", type=click.IntRange(1), help="Default parallelism of the job.")
+@click.option("--local", is_flag=True, help="Run in a mini cluster in this process; the default.")
+@click.option("--target", metavar="HOST:PORT", help="Submit to the cluster with this REST endpoint, and return.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line at the end.")
+def run_command(
+    file: Path,
+    pairs: tuple[str, ...],
+    profile: str,
+    parallelism: int | None,
+    local: bool,
+    target: str | None,
+    as_json: bool,
+) -> None:
+    """Run a SQL file as one job.
+
+    Tables, models and inserts all stand in the file. Ctrl-C cancels a local job.
+
+    \b
+    Example:
+      thalweg run fraud.sql -D brokers=127.0.0.1:9092 --profile throughput
+      thalweg run fraud.sql -D brokers=kafka:9092 --target jobmanager:8081
+    """
+    if local and target:
+        raise ConfigError([Problem("--target", "is given together with --local.", "Choose one.")])
+    statements = read_script(file, variables(pairs))
+    check_topics(statements)
+    # Flink is imported only now: a mistake in the file is told at once.
+    from thalweg.jobs.environment import make_environment
+    from thalweg.jobs.session import initial_settings, submit
+
+    t_env = make_environment(profile, initial_settings(statements), target, parallelism)
+    started = time.monotonic()
+    client = submit(t_env, statements).get_job_client()
+    job_id = str(client.get_job_id())
+    console = Console(stderr=True, highlight=False)
+    console.print(f"job {job_id} is {'submitted to ' + target if target else 'running in this process'}")
+    state = "SUBMITTED" if target else _follow(client, console)
+    if as_json:
+        click.echo(json.dumps({"job": job_id, "state": state, "seconds": round(time.monotonic() - started, 1)}))
+    if state == "FAILED":
+        raise ThalwegError(f"job {job_id} failed: {_failure(client)}")
+
+
+def _follow(client: Any, console: Console) -> str:
+    """Wait for a local job to end; cancel it on Ctrl-C or SIGTERM."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    begun = time.monotonic()
+    try:
+        with console.status("running") as status:
+            while True:
+                state = client.get_job_status().result().name
+                if state in _ENDED:
+                    return str(state)
+                status.update(f"{state.lower()}, {time.monotonic() - begun:.0f} s")
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        console.print("cancelling the job")
+        try:
+            client.cancel().result()
+        except Exception as error:
+            raise ThalwegError(f"the job could not be cancelled: {str(error).splitlines()[0]}") from error
+        return "CANCELED"
+
+
+def _failure(client: Any) -> str:
+    from thalweg.jobs.session import root_cause
+
+    try:
+        client.get_job_execution_result().result()
+    except Exception as error:
+        return root_cause(error)
+    return "no reason was given."

@@ -1,0 +1,88 @@
+"""The data engineer's way in: ``attach(t_env)`` gives a table program its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyflink.table import StreamTableEnvironment
+from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.engines import build, engine_class
+from thalweg.udfs.flink.flow import build_flow
+from thalweg.udfs.flink.tables import TableReader, read_model
+from thalweg.udfs.logic.declaration import Declaration, declare
+
+__all__ = ["Models", "attach"]
+
+
+def attach(t_env: StreamTableEnvironment) -> Models:
+    """Return the models of a table program.
+
+    Parameters
+    ----------
+    t_env : StreamTableEnvironment
+        A streaming table environment in Python's process mode, which is Flink's default.
+
+    Raises
+    ------
+    ConfigError
+        The environment is in thread mode, where Flink serialises a model on every access.
+    """
+    mode = t_env.get_config().get("python.execution-mode", "process")
+    if mode != "process":
+        what = f"is '{mode}': models would be serialised on every access, and rows of arrays come out wrong."
+        raise ConfigError([Problem("option 'python.execution-mode'", what, "Set it to 'process'.")])
+    return Models(t_env)
+
+
+class Models:
+    """Turns declared models into views: ``<model>_predictions``, ``_metrics``, ``_snapshots``, ``_alerts``, ``_dead_letters``."""
+
+    def __init__(self, t_env: StreamTableEnvironment) -> None:
+        self._t_env = t_env
+        self._reader = TableReader(t_env)
+        self._built: set[str] = set()
+
+    def build(self, names: Iterable[str]) -> None:
+        """Create the views of models that ``CREATE MODEL`` declared; those that exist already are left alone.
+
+        Raises
+        ------
+        ConfigError
+            Lists everything that is wrong with any of them, not only the first.
+        """
+        names = [name for name in names if name not in self._built]
+        declarations, problems = [], []
+        for name in names:
+            try:
+                declarations.append(self._declare(name))
+            except ConfigError as error:
+                problems += error.problems
+        for declaration in declarations:
+            try:
+                build_flow(self._t_env, declaration, self._reader)
+                self._built.add(declaration.name)
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(dict.fromkeys(problems))
+
+    def _declare(self, name: str) -> Declaration:
+        declared = read_model(self._t_env, name)
+        kind = declared.options.get("provider", "")
+        if not kind:
+            raise ConfigError(
+                [Problem(f"model {name}, option 'provider'", "is missing.", "Name an engine, such as 'river'.")]
+            )
+        try:
+            engine = engine_class(kind)
+        except ConfigError as error:
+            raise ConfigError(p._replace(where=f"model {name}, option 'provider'") for p in error.problems) from error
+        options: Iterable[str] = getattr(engine, "OPTIONS", ())
+        declaration = declare(
+            name, declared.inputs, declared.outputs, declared.options, tuple(options), hasattr(engine, "learn")
+        )
+        try:
+            build(declaration.spec)
+        except ConfigError as error:
+            raise ConfigError(p._replace(where=f"model {name}, {p.where}") for p in error.problems) from error
+        return declaration

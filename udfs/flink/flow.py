@@ -1,0 +1,260 @@
+"""Builds the flow of one model inside a table program: the views ``<model>_predictions``, ``_metrics``, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream
+from pyflink.datastream.data_stream import KeyedStream
+from pyflink.java_gateway import get_gateway
+from pyflink.table import Schema, StreamTableEnvironment
+from thalweg.connector.ddl import quote_name, quote_text
+from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.flink.functions import pack_function, score_function
+from thalweg.udfs.flink.operators import ANSWER_TYPES, EvaluationOperator, LearningOperator, learning_type, metric_type
+from thalweg.udfs.flink.shards import shard_keys
+from thalweg.udfs.flink.statements import Column, labelled_answers, learning_rows, model_key, transport
+from thalweg.udfs.flink.tables import Prepared, TableReader
+from thalweg.udfs.logic.declaration import Declaration, field_kind
+from thalweg.udfs.logic.outcomes import OUTCOME_KINDS
+
+__all__ = ["build_flow"]
+
+
+def build_flow(t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader) -> None:
+    """Create the views of one model; nothing runs until a statement uses them.
+
+    Raises
+    ------
+    ConfigError
+        The declaration does not fit the tables; lists every offender.
+    """
+    _Flow(t_env, declaration, reader).build()
+
+
+class _Flow:
+    def __init__(self, t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader) -> None:
+        self._t_env, self._d = t_env, declaration
+        d = declaration
+        where = f"model {d.name}"
+        self._events = reader.prepare(d.input_table, d.event_time, d.on_malformed, f"{where}, option 'input-table'")
+        self._labels = (
+            None
+            if d.label_table is None
+            else reader.prepare(d.label_table, None, d.on_malformed, f"{where}, option 'label-table'")
+        )
+        self._prefix = f"thalweg_{d.name}"
+        timed = self._events.timed and (self._labels is None or self._labels.timed)
+        if d.order == "event-time" and not timed:
+            table = d.input_table if not self._events.timed else d.label_table
+            what = f"'event-time' needs a watermark, and table '{table}' has none."
+            raise ConfigError(
+                [Problem(f"{where}, option 'order'", what, "Declare WATERMARK FOR ..., or use 'arrival'.")]
+            )
+        self._time = "thalweg_time" if timed and d.order != "arrival" else None
+
+    def build(self) -> None:
+        key, features, label = self._columns()
+        if self._d.learns:
+            self._learning(key, features, label)
+        else:
+            self._scoring(key, features, label)
+        if label is not None:
+            self._evaluation(label)
+
+    def _columns(self) -> tuple[list[Column], list[Column], Column | None]:
+        """Return the columns that the model reads, checked against the tables."""
+        d, problems = self._d, []
+        labels, label_table = (self._events, d.input_table) if self._labels is None else (self._labels, d.label_table)
+
+        def column(table: Prepared, name: str, table_name: str | None, where: str, kind: str | None) -> Column:
+            sql_type = table.types.get(name)
+            if sql_type is None:
+                has = ", ".join(table.types)
+                problems.append(
+                    Problem(
+                        f"model {d.name}, {where}", f"table '{table_name}' has no column '{name}'.", f"It has {has}."
+                    )
+                )
+                return Column(name, "number", "DOUBLE")
+            try:
+                found = field_kind(name, sql_type)
+            except ValueError as error:
+                if where == "option 'key'" and sql_type.startswith(("DATE", "TIME")):
+                    return Column(name, "string", sql_type)
+                problems.append(Problem(f"model {d.name}, {where}", str(error), ""))
+                return Column(name, "number", "DOUBLE")
+            if kind is not None and not _fits(found, kind):
+                what = f"column '{name}' of table '{table_name}' is {sql_type}, but the model declares {kind}."
+                problems.append(
+                    Problem(f"model {d.name}, {where}", what, "Cast it in a view, or declare the model so.")
+                )
+            return Column(name, kind or found, sql_type)
+
+        key = [column(self._events, name, d.input_table, "option 'key'", None) for name in d.key]
+        features = [column(self._events, name, d.input_table, "INPUT", kind) for name, kind in d.spec.inputs]
+        column(self._events, d.event_id, d.input_table, "option 'event-id'", None)
+        label = None
+        if d.label is not None:
+            label = column(labels, d.label, label_table, "option 'label'", d.spec.output.kind)
+            column(labels, d.label_event_id, label_table, "option 'label-event-id'", None)
+        if problems:
+            raise ConfigError(problems)
+        return key, features, label
+
+    def _learning(self, key: Sequence[Column], features: Sequence[Column], label: Column | None) -> None:
+        d, env = self._d, self._t_env
+        query = learning_rows(
+            self._events.view, None if self._labels is None else self._labels.view, key, features, label,
+            d.event_id, d.label_event_id, d.label_timeout, self._time,
+        )  # fmt: skip
+        kinds = ("integer", "string", "string", "integer", "integer", d.spec.output.kind if label else "boolean")
+        kinds += tuple(kind for _, kind in d.spec.inputs)
+        stream = self._keyed(query, kinds, 1 if key else None, d.shards if key else 1, "learn")
+        out = stream.process(LearningOperator(d, self._time is not None), learning_type())
+        _name(out, f"{d.name}: score and learn", f"thalweg-{d.name}-learning")
+        operator = f"{self._prefix}_operator"
+        env.create_temporary_view(operator, env.from_data_stream(out))
+        columns = ", ".join(
+            f"{operator}.{quote_name(name)}[n] AS {quote_name(name)}"
+            for name in ANSWER_TYPES
+            if name != "event_time_ms"
+        )
+        version = quote_text(d.model_version) if d.model_version else f"CAST({operator}.learned[n] AS STRING)"
+        self._answers(
+            f"SELECT {columns}, ms AS event_time_ms, {version} AS model_version FROM {operator}"
+            f" CROSS JOIN UNNEST({operator}.event_time_ms) WITH ORDINALITY AS u(ms, n)"
+        )
+        snapshot = ("snapshot_key", "model", "key", "kind", "spec", "protocol", "version", "event_time_ms", "watermark_ms",
+                    "source_offsets", "metrics", "chunk", "chunks", "sha256", "size", "writer", "blob")  # fmt: skip
+        picked = ", ".join(f"t.snapshot.{quote_name(name)} AS {quote_name(name)}" for name in snapshot)
+        self._view("snapshots", f"SELECT {picked} FROM {operator} t WHERE t.snapshot IS NOT NULL")
+        self._view(
+            "alerts",
+            f"SELECT {quote_text(d.name)} AS model, t.alert.`alert` AS `alert`, t.alert.severity AS severity, 'raised' AS state,"
+            " t.alert.`value` AS `value`, t.alert.threshold AS threshold, CAST(1 AS BIGINT) AS `count`,"
+            " t.alert.time_ms AS event_time_ms, t.alert.reason AS reason"
+            f" FROM {operator} t WHERE t.alert IS NOT NULL",
+        )
+        table = d.label_table or d.input_table
+        self._view(
+            "dead_letters",
+            f"SELECT {quote_text(table)} AS topic, -1 AS `partition`, CAST(-1 AS BIGINT) AS `offset`,"
+            f" t.refusal.time_ms AS record_time_ms, 'learn' AS stage, {quote_text(d.name)} AS model,"
+            " t.refusal.reason AS reason, ENCODE(t.refusal.event_id, 'UTF-8') AS `key`,"
+            f" ENCODE(t.refusal.row_text, 'UTF-8') AS payload FROM {operator} t WHERE t.refusal IS NOT NULL",
+        )
+
+    def _scoring(self, key: Sequence[Column], features: Sequence[Column], label: Column | None) -> None:
+        d, env = self._d, self._t_env
+        function = f"{self._prefix}_score"
+        env.create_temporary_function(function, score_function(d.spec))
+        arguments = ", ".join(transport(column) for column in features)
+        truth = "CAST(NULL AS STRING)"
+        if label is not None and self._labels is None:
+            truth = (
+                f"LOWER(CAST({quote_name(label.name)} AS STRING))"
+                if label.kind == "boolean"
+                else f"CAST({quote_name(label.name)} AS STRING)"
+            )
+        version = quote_text(d.model_version) if d.model_version else "a.version"
+        self._answers(
+            f"SELECT event_id, `key`, a.score AS score, a.label AS label, a.detail AS detail, a.status AS status,"
+            " a.reason AS reason, CAST(0 AS BIGINT) AS learned, truth, event_time_ms,"
+            f" {version} AS model_version FROM (SELECT CAST({quote_name(d.event_id)} AS STRING) AS event_id,"
+            f" COALESCE({model_key(key)}, '') AS `key`, thalweg_ms AS event_time_ms, {truth} AS truth,"
+            f" {function}({arguments}) AS a FROM {self._events.view})"
+        )
+
+    def _answers(self, query: str) -> None:
+        """Make the answers a stage of their own, with the time of their events, and the view of predictions on it."""
+        env, d = self._t_env, self._d
+        answers = f"{self._prefix}_answers"
+        schema = Schema.new_builder()
+        if self._time:
+            schema = schema.column_by_expression("thalweg_time", "TO_TIMESTAMP_LTZ(event_time_ms, 3)").watermark(
+                "thalweg_time", "SOURCE_WATERMARK()"
+            )
+        stream = env.to_data_stream(env.sql_query(query))
+        env.create_temporary_view(answers, env.from_data_stream(stream, schema.build()))
+        rowtime = ", thalweg_time AS rowtime" if self._time else ""
+        self._view(
+            "predictions",
+            f"SELECT {quote_text(d.name)} AS model, model_version, event_id, `key`, event_time_ms, score, label,"
+            f" CAST(NULL AS MAP<STRING, DOUBLE>) AS probabilities, status, reason, learned{rowtime} FROM {answers}",
+        )
+
+    def _evaluation(self, label: Column) -> None:
+        d, env = self._d, self._t_env
+        answers = f"{self._prefix}_answers"
+        query = labelled_answers(
+            answers,
+            None if self._labels is None else self._labels.view,
+            label,
+            d.label_event_id,
+            d.label_timeout,
+            self._time,
+        )
+        out = self._keyed(query, OUTCOME_KINDS, None, 1, "evaluate").process(
+            EvaluationOperator(d, self._time is not None), metric_type()
+        )
+        _name(out, f"{d.name}: evaluate", f"thalweg-{d.name}-evaluation")
+        view = f"{self._prefix}_evaluation"
+        env.create_temporary_view(view, env.from_data_stream(out))
+        self._view(
+            "metrics",
+            f"SELECT {quote_text(d.name)} AS model, {quote_text(d.model_version or '')} AS model_version, metric,"
+            " metric_window AS `window`, metric_value AS `value`, metric_count AS `count`, window_start_ms, event_time_ms,"
+            f" '' AS slice FROM {view}",
+        )
+
+    def _keyed(self, query: str, kinds: Sequence[str], key_at: int | None, shards: int, stage: str) -> KeyedStream:
+        """Pack the rows of a query and key the blocks by shard, in Java: no hop through Python for the key."""
+        env, d = self._t_env, self._d
+        pack = f"{self._prefix}_{stage}_pack"
+        keys = shard_keys(shards, _max_parallelism(env))
+        env.create_temporary_function(pack, pack_function(kinds, key_at, keys))
+        with _state_ttl(env, 2 * d.label_timeout + 3_600_000):
+            columns = env.sql_query(query).get_schema().get_field_names()
+            table = env.sql_query(
+                "SELECT shard, ROW(packed) FROM (SELECT p.shard AS shard, p.packed AS packed FROM"
+                f" (SELECT {pack}({', '.join(map(quote_name, columns))}) AS p FROM ({query}))) WHERE packed IS NOT NULL"
+            )
+            packed = Types.ROW_NAMED(["packed"], [Types.PRIMITIVE_ARRAY(Types.BYTE())])
+            stream = env.to_append_stream(table, Types.ROW_NAMED(["shard", "row"], [Types.INT(), packed]))
+        selector = get_gateway().jvm.KeyByKeySelector()
+        java = stream._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
+        return KeyedStream(java, packed, stream)
+
+    def _view(self, suffix: str, query: str) -> None:
+        self._t_env.execute_sql(f"CREATE TEMPORARY VIEW {quote_name(f'{self._d.name}_{suffix}')} AS {query}")
+
+
+@contextmanager
+def _state_ttl(env: StreamTableEnvironment, ttl_ms: int) -> Iterator[None]:
+    """Bound the state of the flow's own windows, and leave the customer's setting as it was.
+
+    Twice the label timeout and an hour: the state's clock is the wall clock, which goes on while a job is down.
+    """
+    option = "table.exec.state.ttl"
+    before = env.get_config().get(option, "0 ms")
+    env.get_config().set(option, f"{ttl_ms} ms")
+    try:
+        yield
+    finally:
+        env.get_config().set(option, before)
+
+
+def _max_parallelism(env: StreamTableEnvironment) -> int:
+    return int(env.get_config().get("pipeline.max-parallelism", "-1"))
+
+
+def _name(stream: DataStream, name: str, uid: str) -> None:
+    stream.name(name)
+    stream.uid(uid)
+
+
+def _fits(found: str, declared: str) -> bool:
+    return found == declared or {found, declared} <= {"number", "integer"}

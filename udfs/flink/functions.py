@@ -1,0 +1,201 @@
+"""The vectorised Python functions of the flow: decode records, pack rows, score with a model that does not learn."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyflink.table import DataTypes
+from pyflink.table.udf import ScalarFunction, udf
+from thalweg.connector.errors import WireError
+from thalweg.connector.sqltypes import Column
+from thalweg.connector.wire import decoder
+from thalweg.udfs.engines import build
+from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.logic.packing import pack_columns
+
+__all__ = ["decode_function", "pack_function", "score_function"]
+
+TOMBSTONE = "tombstone"
+"""What ``error`` says for a null record: it carries time, but nothing to score and nothing to keep."""
+
+
+class _Vectorised(ScalarFunction):
+    # The planner may evaluate a deterministic function once per mention, and so split a row from its own filter.
+    def is_deterministic(self) -> bool:
+        return False
+
+
+class _Decode(_Vectorised):
+    """Kafka bytes to columns; a record that cannot be decoded becomes nulls and a reason."""
+
+    def __init__(self, columns: Sequence[Column], format: str) -> None:
+        self._columns, self._format = tuple(columns), format
+        self._decode: Callable[[bytes | None], dict[str, Any]] | None = None
+
+    def eval(self, payloads: Any) -> Any:
+        if self._decode is None:
+            self._decode = decoder(self._columns, self._format)
+        names = [name for name, _, _ in self._columns]
+        nothing = (None,) * len(names)
+        rows, errors = [], []
+        for payload in payloads:
+            if payload is None:
+                rows.append(nothing)
+                errors.append(TOMBSTONE)
+                continue
+            try:
+                row = self._decode(payload)
+            except WireError as error:
+                rows.append(nothing)
+                errors.append(str(error))
+            else:
+                rows.append(tuple(row.values()))
+                errors.append(None)
+        values = {
+            f"c{at}": pd.Series(column, dtype=object, index=payloads.index)
+            for at, column in enumerate(zip(*rows, strict=True))
+        }
+        values["error"] = pd.Series(errors, dtype=object, index=payloads.index)
+        return pd.DataFrame(values)
+
+
+class _Pack(_Vectorised):
+    """Rows of a batch to one block per shard; the block stands in the row of the shard's first, the others are null."""
+
+    def __init__(self, kinds: Sequence[str], key_at: int | None, shard_keys: Sequence[int]) -> None:
+        self._kinds, self._key_at, self._shard_keys = tuple(kinds), key_at, tuple(shard_keys)
+        self._known: dict[str | None, int] = {}
+
+    def eval(self, *series: Any) -> Any:
+        columns = [_values(kind, column) for kind, column in zip(self._kinds, series, strict=True)]
+        rows = len(series[0])
+        shards = np.zeros(rows, dtype=np.int32)
+        blocks = np.full(rows, None, dtype=object)
+        if self._key_at is None or len(self._shard_keys) == 1:
+            shards[0] = self._shard_keys[0]
+            blocks[0] = pack_columns(zip(self._kinds, columns, strict=True), rows)
+        else:
+            dealt = np.fromiter(map(self._shard, columns[self._key_at]), dtype=np.int32, count=rows)
+            order = np.argsort(dealt, kind="stable")
+            edges = np.flatnonzero(np.diff(dealt[order])) + 1
+            for part in np.split(order, edges):
+                first = part[0]
+                shards[first] = self._shard_keys[dealt[first]]
+                chosen = [(kind, column[part]) for kind, column in zip(self._kinds, columns, strict=True)]
+                blocks[first] = pack_columns(chosen, len(part))
+        return pd.DataFrame({"shard": shards, "packed": blocks}, index=series[0].index)
+
+    def _shard(self, key: str | None) -> int:
+        shard = self._known.get(key)
+        if shard is None:
+            if len(self._known) > 1_000_000:
+                self._known.clear()
+            shard = self._known[key] = zlib.crc32(b"thalweg" + (key or "").encode()) % len(self._shard_keys)
+        return shard
+
+
+class _Score(_Vectorised):
+    """Answers of a model that does not learn."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self._engine: Any = None
+
+    def eval(self, *series: Any) -> Any:
+        if self._engine is None:
+            self._engine = build(self._spec)
+        columns = [_values(kind, column) for (_, kind), column in zip(self._spec.inputs, series, strict=True)]
+        names = [name for name, _ in self._spec.inputs]
+        rows = [dict(zip(names, values, strict=True)) for values in zip(*(c.tolist() for c in columns), strict=True)]
+        answers = self._engine.score(rows)
+        probabilities = [None if a.probabilities is None else json.dumps(a.probabilities) for a in answers]
+        return pd.DataFrame(
+            {
+                "score": pd.Series([a.score for a in answers], dtype=object),
+                "label": pd.Series([a.label for a in answers], dtype=object),
+                "detail": pd.Series(probabilities, dtype=object),
+                "status": [a.status for a in answers],
+                "reason": [a.reason for a in answers],
+                "version": [self._engine.version] * len(answers),
+            }
+        ).set_index(series[0].index)
+
+
+def decode_function(columns: Sequence[Column], format: str, result: Sequence[Any]) -> Any:
+    """Return the function from a Kafka value to ``ROW(c0, c1, ..., error)``.
+
+    Parameters
+    ----------
+    columns : sequence of (name, SQL type, nullable)
+        Columns of the customer's table.
+    format : str
+        ``avro`` or ``json``.
+    result : sequence of DataType
+        Type of each column in the row.
+    """
+    fields = [DataTypes.FIELD(f"c{at}", kind) for at, kind in enumerate(result)]
+    return _function(_Decode(columns, format), [*fields, DataTypes.FIELD("error", DataTypes.STRING())])
+
+
+def pack_function(kinds: Sequence[str], key_at: int | None, shard_keys: Sequence[int]) -> Any:
+    """Return the function from rows to ``ROW(shard, packed)``.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        Kind of each column, as in ``Field.kind``.
+    key_at : int or None
+        Which column is the model key; None: all rows are of one shard.
+    shard_keys : sequence of int
+        The Flink key of each shard.
+    """
+    fields = [DataTypes.FIELD("shard", DataTypes.INT()), DataTypes.FIELD("packed", DataTypes.BYTES())]
+    return _function(_Pack(kinds, key_at, shard_keys), fields)
+
+
+def score_function(spec: EngineSpec) -> Any:
+    """Return the function from features to ``ROW(score, label, detail, status, reason, version)``."""
+    text = ("label", "detail", "status", "reason", "version")
+    fields = [
+        DataTypes.FIELD("score", DataTypes.DOUBLE()),
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in text),
+    ]
+    return _function(_Score(spec), fields)
+
+
+def _function(function: ScalarFunction, fields: Sequence[Any]) -> Any:
+    return udf(function, result_type=DataTypes.ROW(list(fields)), func_type="pandas")
+
+
+def _values(kind: str, series: Any) -> Any:
+    """Return a column as an array of what the model is to see; null and NaN are both None."""
+    values = series.to_numpy()
+    if kind == "number":
+        if values.dtype == object:
+            values = values.astype(np.float64)
+        return values if not np.isnan(values).any() else np.where(np.isnan(values), None, values.astype(object))
+    if kind == "integer":
+        if values.dtype.kind in "iu":
+            return values
+        if values.dtype.kind == "f":
+            whole = np.isfinite(values)
+            return (
+                values.astype(np.int64)
+                if whole.all()
+                else _objects([int(v) if ok else None for v, ok in zip(values, whole, strict=True)])
+            )
+        return _objects([None if value is None else int(value) for value in values])
+    if kind == "vector":
+        return _objects([None if value is None else json.loads(value.replace("NULL", "NaN")) for value in values])
+    return values.astype(object)
+
+
+def _objects(values: list[Any]) -> Any:
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out

@@ -1,0 +1,187 @@
+"""The keyed operators: thin adapters that give the pure machines Flink's state, time and outputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pyflink.common import Row, Time, Types
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
+from thalweg.connector.snapshot import Snapshot, split
+from thalweg.udfs.logic.cell import Cell
+from thalweg.udfs.logic.declaration import Declaration
+from thalweg.udfs.logic.evaluation import Evaluator, Metric
+from thalweg.udfs.logic.learning import LearningLogic, Outcome, Published
+from thalweg.udfs.logic.outcomes import outcome_columns
+
+__all__ = ["ANSWER_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
+
+_TEXT, _LONG, _DOUBLE, _INT, _BYTES = (
+    Types.STRING(),
+    Types.LONG(),
+    Types.DOUBLE(),
+    Types.INT(),
+    Types.PRIMITIVE_ARRAY(Types.BYTE()),
+)
+
+ANSWER_TYPES = {
+    "event_id": _TEXT, "key": _TEXT, "event_time_ms": _LONG, "score": _DOUBLE, "label": _TEXT, "detail": _TEXT,
+    "status": _TEXT, "reason": _TEXT, "learned": _LONG, "truth": _TEXT,
+}  # fmt: skip
+EXTRA_TYPES = {
+    "snapshot": {
+        "snapshot_key": _TEXT, "model": _TEXT, "key": _TEXT, "kind": _TEXT, "spec": _TEXT, "protocol": _INT,
+        "version": _LONG, "event_time_ms": _LONG, "watermark_ms": _LONG, "source_offsets": _TEXT,
+        "metrics": Types.MAP(_TEXT, _DOUBLE), "chunk": _INT, "chunks": _INT, "sha256": _TEXT, "size": _LONG,
+        "writer": _TEXT, "blob": _BYTES,
+    },
+    "refusal": {"event_id": _TEXT, "time_ms": _LONG, "reason": _TEXT, "row_text": _TEXT},
+    "alert": {
+        "key": _TEXT, "alert": _TEXT, "severity": _TEXT, "value": _DOUBLE, "threshold": _DOUBLE, "time_ms": _LONG,
+        "reason": _TEXT,
+    },
+}  # fmt: skip
+
+
+def learning_type() -> Any:
+    """Return the type of what the learning operator emits: columns of answers, or one of the rare other records."""
+    return Types.ROW_NAMED(
+        [*ANSWER_TYPES, *EXTRA_TYPES],
+        [
+            *(Types.OBJECT_ARRAY(kind) for kind in ANSWER_TYPES.values()),
+            *(Types.ROW_NAMED(list(fields), list(fields.values())) for fields in EXTRA_TYPES.values()),
+        ],
+    )
+
+
+def metric_type() -> Any:
+    """Return the type of what the evaluation operator emits."""
+    return Types.ROW_NAMED(
+        ["metric", "metric_window", "metric_value", "metric_count", "window_start_ms", "event_time_ms"],
+        [_TEXT, _TEXT, _DOUBLE, _LONG, _LONG, _LONG],
+    )
+
+
+class LearningOperator(KeyedProcessFunction):
+    """Scores and learns the blocks of one shard; the Flink key is the shard, the state a map from model key to model."""
+
+    def __init__(self, declaration: Declaration, event_time: bool) -> None:
+        self._declaration, self._event_time = declaration, event_time
+        self._nothing = (None,) * len(EXTRA_TYPES)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        d = self._declaration
+        self._writer = _writer(d.spec.kind)
+        self._logic = LearningLogic(d.spec, d.snapshot_every, d.max_model_size)
+        models = MapStateDescriptor("models", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        if d.state_ttl is not None:
+            # The default visibility would serialise the model on every access.
+            models.enable_time_to_live(
+                StateTtlConfig.new_builder(Time.milliseconds(d.state_ttl))
+                .set_state_visibility(StateTtlConfig.StateVisibility.ReturnExpiredIfNotCleanedUp)
+                .build()
+            )
+        self._models = runtime_context.get_map_state(models)
+        self._due = runtime_context.get_map_state(MapStateDescriptor("due", Types.STRING(), Types.LONG()))
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        yield from self._rows(
+            self._logic.on_rows(value[0], _FlinkStore(self._models, self._due, ctx, self._event_time))
+        )
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        yield from self._rows(
+            self._logic.on_time(timestamp, _FlinkStore(self._models, self._due, ctx, self._event_time))
+        )
+
+    def _rows(self, outcome: Outcome) -> Iterator[Row]:
+        columns = outcome.answers.columns
+        if columns[0]:
+            yield Row(*columns, *self._nothing)
+        no_answers = ([],) * len(ANSWER_TYPES)
+        extras = [Row(*record.values()) for published in outcome.published for record in self._records(published)]
+        for at, rows in enumerate((extras, [Row(*r) for r in outcome.refusals], [Row(*a) for a in outcome.alerts])):
+            for row in rows:
+                yield Row(*no_answers, *(row if at == place else None for place in range(3)))
+
+    def _records(self, published: Published) -> Iterable[dict[str, Any]]:
+        d = self._declaration
+        snapshot = Snapshot(
+            model=d.name, key=published.key, kind=d.spec.kind, spec=d.spec.to_json(), version=published.learned,
+            event_time_ms=published.last_event_ms, watermark_ms=published.watermark_ms, source_offsets="",
+            metrics=published.metrics, writer=self._writer, blob=published.blob,
+        )  # fmt: skip
+        return split(snapshot, slot=published.slot)
+
+
+class _FlinkStore:
+    """Model state of the current shard. The only place that touches it, so that every change is written back."""
+
+    def __init__(self, models: Any, due: Any, ctx: Any, event_time: bool) -> None:
+        self._models, self._due, self._ctx, self._event_time = models, due, ctx, event_time
+
+    def get(self, key: str) -> Cell | None:
+        cell: Cell | None = self._models.get(key)
+        return cell
+
+    def put(self, key: str, cell: Cell) -> None:
+        self._models.put(key, cell)
+
+    def wake(self, key: str, at_ms: int) -> None:
+        self._due.put(key, at_ms)
+        timers = self._ctx.timer_service()
+        if self._event_time:
+            timers.register_event_time_timer(at_ms)
+        else:
+            timers.register_processing_time_timer(at_ms)
+
+    def due(self, now_ms: int) -> list[str]:
+        keys = [key for key, at_ms in self._due.items() if at_ms <= now_ms]
+        for key in keys:
+            self._due.remove(key)
+        return keys
+
+
+class EvaluationOperator(KeyedProcessFunction):
+    """Evaluates one model: blocks of labelled answers in, metrics out."""
+
+    def __init__(self, declaration: Declaration, event_time: bool) -> None:
+        self._declaration, self._event_time = declaration, event_time
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._state = runtime_context.get_state(ValueStateDescriptor("evaluation", Types.PICKLED_BYTE_ARRAY()))
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        evaluator = self._evaluator()
+        yield from self._finish(evaluator, evaluator.on_rows(outcome_columns(self._declaration.spec, value[0])), ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        evaluator = self._evaluator()
+        yield from self._finish(evaluator, evaluator.on_time(timestamp), ctx)
+
+    def _evaluator(self) -> Evaluator:
+        found: Evaluator | None = self._state.value()
+        d = self._declaration
+        return found or Evaluator(d.spec.task, d.metrics, d.metrics_every, d.metrics_window, d.label_timeout)
+
+    def _finish(self, evaluator: Evaluator, metrics: list[Metric], ctx: Any) -> Iterator[Row]:
+        self._state.update(evaluator)
+        wake_at = evaluator.wake_at()
+        if wake_at is not None and self._event_time:
+            ctx.timer_service().register_event_time_timer(wake_at)
+        yield from (Row(*metric) for metric in metrics)
+
+
+def _writer(kind: str) -> str:
+    """Return the versions that write a snapshot; ``importlib.metadata`` knows them, the packages' own attributes lie."""
+    names = ["thalweg", *({"river": ["river"], "onnx": ["onnxruntime"]}.get(kind, []))]
+    parts = []
+    for name in names:
+        try:
+            parts.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            parts.append(f"{name} without metadata")
+    return " / ".join([*parts, "python " + ".".join(map(str, sys.version_info[:3]))])

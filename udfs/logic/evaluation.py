@@ -1,0 +1,244 @@
+"""Prequential evaluation of one model: a pure machine, fed in the order of time.
+
+Each row says that an event was predicted, or what became of a label. The machine keeps the books: every event is
+matched, expired or pending; every label is matched, late, a duplicate, or of an unknown event.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from thalweg.connector.errors import SnapshotError
+from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
+from thalweg.udfs.logic.options import Every
+
+__all__ = ["DUPLICATE", "LATE", "MATCHED", "PREDICTED", "UNKNOWN", "Evaluator", "Metric"]
+
+PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE = range(5)
+"""Row kinds: an event was predicted; its label came; a second label; a label of no event; a label after the timeout."""
+
+_PROTOCOL = b"\x01"
+_COUNTS = (
+    "events",
+    "labels_matched",
+    "labels_duplicate",
+    "labels_unknown",
+    "labels_late",
+    "labels_expired",
+    "not_ready",
+)
+
+
+class Metric(NamedTuple):
+    """One figure at one time; ``window`` is ``cumulative`` or ``rolling``, ``count`` the events behind it."""
+
+    metric: str
+    window: str
+    value: float
+    count: int
+    window_start_ms: int
+    event_time_ms: int
+
+
+class Evaluator:
+    """Metrics and label books of one model.
+
+    Parameters
+    ----------
+    task : str
+        Task of the model.
+    metrics : sequence of str
+        Names of the metrics.
+    every : Every
+        How often to emit, in labelled events or in stream time; emissions stand on whole multiples of it.
+    window : int
+        Labelled events in the rolling window.
+    label_timeout_ms : int
+        After that an event without a label has expired. Known to 1/64 of itself.
+    """
+
+    def __init__(self, task: str, metrics: Sequence[str], every: Every, window: int, label_timeout_ms: int) -> None:
+        self._arguments = (task, tuple(metrics), every, window, label_timeout_ms)
+        self._metrics, self._every, self._window = tuple(metrics), every, window
+        self._ranked = "ROCAUC" in metrics
+        self._timeout = label_timeout_ms
+        self._grain = max(1, label_timeout_ms // 64)
+        self.counts = dict.fromkeys(_COUNTS, 0)
+        self._sums = {metric: 0.0 for metric in metrics if metric != "ROCAUC"}
+        self._scored = 0
+        self._histogram = RankHistogram(task == "classification")
+        self._recent = np.zeros((0, 5))  # time, score, truth, right, p_true of the rolling window
+        self._open: dict[int, int] = {}  # events that still wait, by the grain of their time
+        self._first_ms = 0
+        self._next: int | None = None
+
+    def on_rows(self, columns: Sequence[Sequence[Any]]) -> list[Metric]:
+        """Take a block of rows and return what is due to be emitted.
+
+        Parameters
+        ----------
+        columns : sequence of sequences
+            ``kind``, ``event_time_ms``, ``time_ms`` (when the row came to be), ``score``, ``truth`` (as a number; a
+            class: 1.0 or 0.0 for booleans, else 0.0), ``right``, ``p_true``; score is NaN where the model was not ready.
+        """
+        kind = np.asarray(columns[0], dtype=np.int64)
+        event_ms = np.asarray(columns[1], dtype=np.int64)
+        time_ms = np.asarray(columns[2], dtype=np.int64)
+        values = np.asarray([columns[3], columns[4], columns[5], columns[6]], dtype=np.float64).T
+        emitted: list[Metric] = []
+        at = 0
+        while at < len(kind):
+            stop = self._stretch(kind, time_ms, at)
+            if stop > at:
+                self._take(kind[at:stop], event_ms[at:stop], time_ms[at:stop], values[at:stop])
+            at = stop
+            if at < len(kind) or self._due_by_count():
+                emitted += self._emit(int(time_ms[min(at, len(kind) - 1)]))
+        return emitted
+
+    def on_time(self, now_ms: int) -> list[Metric]:
+        """Emit what is due when stream time has reached ``now_ms`` and no row has come."""
+        if self._next is None or self._every.time_ms is None or now_ms < self._next:
+            return []
+        return self._emit(now_ms)
+
+    def wake_at(self) -> int | None:
+        """Return the stream time of the next emission, epoch ms; None where none is due."""
+        return self._next if self._every.time_ms is not None else None
+
+    def pending(self) -> int:
+        """Return how many events still wait for a label."""
+        return sum(self._open.values())
+
+    def _stretch(self, kind: Any, time_ms: Any, at: int) -> int:
+        """Return the end of the rows that come before the next emission."""
+        if self._every.time_ms is None:
+            if self._next is None:
+                self._next = self._every.events
+            matched = np.flatnonzero(kind[at:] == MATCHED)
+            room = (self._next or 0) - self.counts["labels_matched"]
+            return len(kind) if len(matched) < room else at + int(matched[room - 1]) + 1
+        if self._next is None:
+            self._first_ms = int(time_ms[at])
+            self._next = (self._first_ms // self._every.time_ms + 1) * self._every.time_ms
+        beyond = np.flatnonzero(time_ms[at:] >= self._next)
+        return at + int(beyond[0]) if len(beyond) else len(kind)
+
+    def _due_by_count(self) -> bool:
+        return self._every.time_ms is None and self.counts["labels_matched"] >= (self._next or 0)
+
+    def _take(self, kind: Any, event_ms: Any, time_ms: Any, values: Any) -> None:
+        """Count rows and feed the metrics."""
+        numbers = np.bincount(kind, minlength=5)
+        for name, at in zip(_COUNTS[:5], range(5), strict=True):
+            self.counts[name] += int(numbers[at])
+        for step, which in ((1, PREDICTED), (-1, MATCHED)):
+            grains, times = np.unique(event_ms[kind == which] // self._grain, return_counts=True)
+            for grain, count in zip(grains.tolist(), times.tolist(), strict=True):
+                self._open[grain] = self._open.get(grain, 0) + step * count
+        self._expire(int(time_ms[-1]))
+        matched = kind == MATCHED
+        ready = matched & np.isfinite(values[:, 0])
+        self.counts["not_ready"] += int(matched.sum() - ready.sum())
+        score, truth, right, p_true = values[ready].T
+        if not len(score):
+            return
+        self._scored += len(score)
+        if self._ranked:
+            self._histogram.add(score, truth > 0.5)
+        for metric in self._sums:
+            self._sums[metric] += float(losses(metric, score, truth, right > 0.5, p_true).sum())
+        fresh = np.column_stack((time_ms[ready], score, truth, right, p_true))
+        self._recent = np.concatenate((self._recent, fresh))[-self._window :]
+
+    def _expire(self, now_ms: int) -> None:
+        """Close the grains whose events can get no label any more."""
+        for grain in [grain for grain in self._open if (grain + 1) * self._grain + self._timeout <= now_ms]:
+            self.counts["labels_expired"] += self._open.pop(grain)
+
+    def _emit(self, now_ms: int) -> list[Metric]:
+        if self._every.time_ms is None:
+            at_ms = now_ms
+            self._next = (self._next or 0) + (self._every.events or 1)
+        else:
+            at_ms = now_ms // self._every.time_ms * self._every.time_ms
+            self._next = at_ms + self._every.time_ms
+        self._expire(at_ms)
+        out: list[Metric] = []
+        time, score, truth, right, p_true = self._recent.T
+        start = int(time[0]) if len(time) else self._first_ms
+        for metric in self._metrics:
+            if metric == "ROCAUC":
+                whole, newest = self._histogram.roc_auc(), roc_auc(score, truth > 0.5)
+            elif self._scored:
+                whole = self._sums[metric] / self._scored
+                newest = float(losses(metric, score, truth, right > 0.5, p_true).mean())
+                if metric == "RMSE":
+                    whole, newest = whole**0.5, newest**0.5
+            else:
+                continue
+            if whole is not None:
+                out.append(Metric(metric, "cumulative", whole, self._scored, self._first_ms, at_ms))
+            if newest is not None:
+                out.append(Metric(metric, "rolling", newest, len(score), start, at_ms))
+        for name, value in (*self.counts.items(), ("labels_pending", self.pending())):
+            out.append(Metric(name, "cumulative", float(value), self.counts["events"], self._first_ms, at_ms))
+        return out
+
+    def dump(self) -> bytes:
+        """Return the state as bytes, first byte the protocol number."""
+        head = json.dumps(
+            {
+                "counts": self.counts,
+                "sums": self._sums,
+                "scored": self._scored,
+                "open": sorted(self._open.items()),
+                "first_ms": self._first_ms,
+                "next": self._next,
+            },
+            separators=(",", ":"),
+        ).encode()
+        filled = np.flatnonzero(self._histogram.counts.any(axis=0))
+        bins = np.vstack((filled, self._histogram.counts[:, filled])).astype("<i8")
+        parts = (head, bins.tobytes(), self._recent.astype("<f8").tobytes())
+        return _PROTOCOL + b"".join(struct.pack("<I", len(part)) + part for part in parts)
+
+    def load(self, blob: bytes) -> None:
+        """Take over the state that ``dump`` wrote.
+
+        Raises
+        ------
+        SnapshotError
+            The bytes are of another protocol or damaged.
+        """
+        if blob[:1] != _PROTOCOL:
+            raise SnapshotError(f"evaluation state has protocol {blob[:1].hex() or 'none'}, this version reads 01.")
+        parts, at = [], 1
+        while at < len(blob):
+            (length,) = struct.unpack_from("<I", blob, at)
+            parts.append(blob[at + 4 : at + 4 + length])
+            at += 4 + length
+        if len(parts) != 3 or at != len(blob):
+            raise SnapshotError("evaluation state is damaged: its parts do not add up.")
+        head = json.loads(parts[0])
+        self.counts.update(head["counts"])
+        self._sums.update(head["sums"])
+        self._scored, self._first_ms, self._next = head["scored"], head["first_ms"], head["next"]
+        self._open = {grain: count for grain, count in head["open"]}
+        bins = np.frombuffer(parts[1], dtype="<i8").reshape(3, -1)
+        self._histogram.counts[:, bins[0]] = bins[1:]
+        self._recent = np.frombuffer(parts[2], dtype="<f8").reshape(-1, 5).copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Flink's Python state pickles what it stores; the only thing in that pickle is plain arguments and our own bytes.
+        return (_revive, (*self._arguments, self.dump()))
+
+
+def _revive(task: str, metrics: Sequence[str], every: Every, window: int, timeout_ms: int, blob: bytes) -> Evaluator:
+    evaluator = Evaluator(task, metrics, every, window, timeout_ms)
+    evaluator.load(blob)
+    return evaluator
