@@ -18,8 +18,6 @@ from thalweg.jobs.script import read_script
 
 __all__ = ["run_command", "variables"]
 
-_ENDED = ("FINISHED", "CANCELED", "FAILED")
-
 
 def variables(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return the ``-D name=value`` options as a mapping; raises ConfigError listing those that are not of that form."""
@@ -32,7 +30,13 @@ def variables(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.command(name="run")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-D", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of ${NAME} in the file.")
-@click.option("--profile", type=click.Choice(["latency", "throughput"]), default="latency", show_default=True)
+@click.option(
+    "--profile",
+    type=click.Choice(["latency", "throughput"]),
+    default="latency",
+    show_default=True,
+    help="What to tune Flink for.",
+)
 @click.option("--parallelism", type=click.IntRange(1), help="Default parallelism of the job.")
 @click.option("--local", is_flag=True, help="Run in a mini cluster in this process; the default.")
 @click.option("--target", metavar="HOST:PORT", help="Submit to the cluster with this REST endpoint, and return.")
@@ -69,43 +73,33 @@ def run_command(
     job_id = str(client.get_job_id())
     console = Console(stderr=True, highlight=False)
     console.print(f"job {job_id} is {'submitted to ' + target if target else 'running in this process'}")
-    state = "SUBMITTED" if target else _follow(client, console)
+    state, reason = ("SUBMITTED", "") if target else _follow(client, console)
     if as_json:
         click.echo(json.dumps({"job": job_id, "state": state, "seconds": round(time.monotonic() - started, 1)}))
     if state == "FAILED":
-        raise ThalwegError(f"job {job_id} failed: {_failure(client)}")
+        raise ThalwegError(f"job {job_id} failed: {reason}")
 
 
-def _follow(client: Any, console: Console) -> str:
-    """Wait for a local job to end; cancel it on Ctrl-C or SIGTERM."""
+def _follow(client: Any, console: Console) -> tuple[str, str]:
+    """Wait for a local job to end, and return its state and why it failed; Ctrl-C and SIGTERM cancel it."""
+    from thalweg.jobs.session import root_cause
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     begun = time.monotonic()
+    ended = client.get_job_execution_result()
     try:
         with console.status("running") as status:
-            while True:
-                state = client.get_job_status().result().name
-                if state in _ENDED:
-                    return str(state)
-                status.update(f"{state.lower()}, {time.monotonic() - begun:.0f} s")
+            while not ended.done():
+                status.update(f"running, {time.monotonic() - begun:.0f} s")
                 time.sleep(0.5)
+        ended.result()
     except KeyboardInterrupt:
         console.print("cancelling the job")
-        try:
-            client.cancel().result()
-        except Exception as error:
-            raise ThalwegError(f"the job could not be cancelled: {str(error).splitlines()[0]}") from error
-        return "CANCELED"
-
-
-def _failure(client: Any) -> str:
-    from thalweg.jobs.session import root_cause
-
-    try:
-        client.get_job_execution_result().result()
+        client.cancel().result()
+        return "CANCELED", ""
     except Exception as error:
-        return root_cause(error)
-    return "no reason was given."
+        return "FAILED", root_cause(error)
+    return "FINISHED", ""

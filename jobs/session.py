@@ -98,6 +98,12 @@ def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> An
 def root_cause(error: BaseException) -> str:
     """Return what went wrong, as one sentence out of a Java stack trace."""
     text = str(error)
+    if "Traceback (most recent call last):" in text:
+        # An error inside a Python function: the last line of its traceback, not that of the Java stack around it.
+        tail = text.rpartition("Traceback (most recent call last):")[2]
+        ends = [line for line in tail.splitlines() if re.match(r"[\w.]+(?:Error|Exception|Interrupt)\b", line)]
+        if ends:
+            return ends[0].strip()
     causes = [line.strip().removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     chosen = causes[-1] if causes else (lines[0] if lines else type(error).__name__)

@@ -14,7 +14,7 @@ from thalweg.udfs.engines.base import EngineSpec, Scorer
 
 __all__ = ["build", "engine_class", "restore"]
 
-# A cluster that gets Thalweg as a zip on its Python path has no distribution metadata: the built-in names stand here too.
+# Thalweg as a zip on a cluster's Python path has no distribution metadata, so the built-in names stand here too.
 _BUILT_IN = {
     "river": "thalweg.udfs.engines.river_engine:RiverEngine",
     "onnx": "thalweg.udfs.engines.onnx_engine:OnnxEngine",

@@ -158,7 +158,15 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Learner(Scorer, Protocol):
-    """A model that also learns."""
+    """A model that also learns.
+
+    Attributes
+    ----------
+    learned : int
+        Examples learned so far; part of what ``dump`` writes.
+    """
+
+    learned: int
 
     def learn(self, row: Mapping[str, Value], label: Value = None) -> None:
         """Learn from one labelled row, in place.
@@ -168,4 +176,12 @@ class Learner(Scorer, Protocol):
         RecordError
             The row or the label cannot be learned (not finite, wrong type, missing label); the model is unchanged.
         """
+        ...
+
+    def step(self, row: Mapping[str, Value], label: Value = None) -> Score:
+        """Answer a row, then learn it: the same as ``score`` and ``learn``, in one call; raises as ``learn`` does."""
+        ...
+
+    def healthy(self) -> bool:
+        """Return False when learning has diverged, so that the operator rolls back; cheap enough to ask often."""
         ...

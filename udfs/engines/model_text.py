@@ -11,6 +11,7 @@ import ast
 import inspect
 import math
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -84,6 +85,7 @@ class _Call:
     kwargs: tuple[tuple[str, _Plan], ...]
     where: str
     ordinal: int
+    unseeded: tuple[str, ...]
 
 
 _Plan: TypeAlias = "_Literal | _Class | _Group | _Mapping | _Join | _Call"
@@ -149,7 +151,7 @@ def parse(text: str) -> ModelText:
     >>> parse("optim.SGD(lambda t: t)")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    thalweg.connector.errors.ConfigError: model text, column 11: a lambda is code. Write the model with constructors, ...
+    thalweg.connector.errors.ConfigError: model text, column 11: a lambda is code. Write the model ...
     """
     flat = "".join(" " if char in "\r\n\t\f" else char for char in text)
     reader = _Reader()
@@ -305,6 +307,7 @@ class _Reader:
                 kwargs.append((keyword.arg, self.read(keyword.value, depth + 1)))
         if isinstance(found, Problem):
             return None
+        given: dict[str, Any] = {}
         try:
             given = inspect.signature(found).bind(*args, **dict(kwargs)).arguments
         except TypeError as error:
@@ -319,6 +322,7 @@ class _Reader:
             tuple((key, value) for key, value in kwargs if value is not None),
             where,
             ordinal,
+            _unseeded(found, given),
         )
 
 
@@ -333,6 +337,14 @@ def _dotted(node: ast.expr) -> str | None:
 def _signature(name: str, cls: type) -> str:
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(cls).parameters.values()]
     return f"Its signature is {name}{inspect.Signature(plain)}."
+
+
+def _unseeded(cls: type, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the seeds of ``cls`` that were not given."""
+    names = inspect.signature(cls).parameters.keys() & {"seed", "random_state"}
+    if cls.__name__ == "STREAMKMeans":  # hands its keyword arguments on to a KMeans of its own
+        given, names = given.get("kwargs", {}), {"seed"}
+    return tuple(sorted(name for name in names if given.get(name) in (None, _Literal(None))))
 
 
 def _calls(plan: _Plan) -> list[_Call]:
@@ -373,10 +385,7 @@ def _construct(plan: _Plan, seed: int) -> Any:
             ) from error
     args = [_construct(arg, seed) for arg in plan.args]
     kwargs = {name: _construct(value, seed) for name, value in plan.kwargs}
-    given = inspect.signature(plan.cls).bind(*args, **kwargs).arguments
-    for name in ("seed", "random_state"):
-        if name in inspect.signature(plan.cls).parameters and given.get(name) is None:
-            kwargs[name] = seed + plan.ordinal
+    kwargs.update(dict.fromkeys(plan.unseeded, seed + plan.ordinal))
     try:
         return plan.cls(*args, **kwargs)
     except Exception as error:

@@ -63,6 +63,7 @@ class Dummy(metaclass=_Sealed):
     """Stands for a class during the dry run: can be made and given a state, and does nothing."""
 
     def __new__(cls, *args: object) -> Dummy:
+        """Make one, whatever the arguments."""
         return object.__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
@@ -72,6 +73,7 @@ class Dummy(metaclass=_Sealed):
                 raise SnapshotError("an object in it carries a name of Python's own machinery.")
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
+        """Refuse: a dump calls only containers."""
         raise SnapshotError("something is called that no dump calls.")
 
 

@@ -28,7 +28,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from river.proba import Gaussian
-
 from thalweg.connector.errors import ModelError, SnapshotError
 from thalweg.udfs.engines.pickle_names import Dummy, bound, dummy, real
 
@@ -82,7 +81,7 @@ class _Writer(pickle.Pickler):
         write = _WRITERS[kind]
         return None if write is None else write(self, obj)
 
-    def _text(self, obj: str) -> Any:
+    def put_text(self, obj: str) -> Any:
         data = obj.encode("utf-8", "surrogatepass")
         return [_TEXT, self._buffer(data)] if len(data) > _INLINE else intern(obj)
 
@@ -96,81 +95,88 @@ class _Writer(pickle.Pickler):
         found = self._shared.setdefault(id(obj), (obj, number))[1]
         return found, found == number
 
-    def _tuple(self, obj: tuple[Any, ...]) -> Any:
+    def put_tuple(self, obj: tuple[Any, ...]) -> Any:
         return [_TUPLE, *obj] if obj else None
 
-    def _set(self, obj: set[Any]) -> list[Any]:
+    def put_set(self, obj: set[Any]) -> list[Any]:
         number, new = self._once(obj)
         return [_SET, number, *_sorted(obj)] if new else [_SET, number]
 
-    def _frozenset(self, obj: frozenset[Any]) -> list[Any]:
+    def put_frozenset(self, obj: frozenset[Any]) -> list[Any]:
         return [_FROZENSET, *_sorted(obj)]
 
-    def _bytes(self, obj: bytes) -> list[Any]:
+    def put_bytes(self, obj: bytes) -> list[Any]:
         return [_BYTES, self._buffer(obj)]
 
-    def _array(self, obj: np.ndarray[Any, Any]) -> list[Any]:
+    def put_array(self, obj: np.ndarray[Any, Any]) -> list[Any]:
         number, new = self._once(obj)
         if not new:
             return [_ARRAY, number]
         if obj.dtype.hasobject and obj.dtype.str == "|O":
-            return self._object_array(obj, number)
+            return self.put_object_array(obj, number)
         if not _DTYPES.match(obj.dtype.str):
             raise ModelError(f"an array of type {obj.dtype} inside the model cannot be written to a snapshot.")
         order = "F" if obj.flags.f_contiguous and not obj.flags.c_contiguous else "C"
         data = self._buffer(obj.tobytes(order))  # type: ignore[arg-type]
         return [_ARRAY, number, obj.dtype.str, order, data, *obj.shape]
 
-    def _random(self, obj: random.Random) -> list[Any]:
+    def put_random(self, obj: random.Random) -> list[Any]:
         number, new = self._once(obj)
         if not new:
             return [_RANDOM, number]
         _, words, gauss = obj.getstate()
         return [_RANDOM, number, self._buffer(_WORDS.pack(*words)), gauss]
 
-    def _state(self, obj: np.random.RandomState) -> list[Any]:
+    def put_state(self, obj: np.random.RandomState) -> list[Any]:
         number, new = self._once(obj)
         if not new:
             return [_STATE, number]
-        name, words, position, has_gauss, gauss = obj.get_state()
-        return [_STATE, number, self._buffer(words.astype("<u4").tobytes()), int(position), int(has_gauss), float(gauss)]
+        _, words, position, has_gauss, gauss = obj.get_state()
+        return [
+            _STATE,
+            number,
+            self._buffer(words.astype("<u4").tobytes()),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ]
 
-    def _object_array(self, obj: np.ndarray[Any, Any], number: int) -> list[Any]:
+    def put_object_array(self, obj: np.ndarray[Any, Any], number: int) -> list[Any]:
         return [_ARRAY, number, "|O", obj.ravel().tolist(), *obj.shape]
 
-    def _scalar(self, obj: np.generic) -> list[Any]:
+    def put_scalar(self, obj: np.generic) -> list[Any]:
         return [_SCALAR, obj.dtype.str, obj.tobytes()]
 
-    def _dtype(self, obj: np.dtype[Any]) -> list[Any]:
+    def put_dtype(self, obj: np.dtype[Any]) -> list[Any]:
         return [_DTYPE, obj.str]
 
-    def _method(self, obj: Any) -> list[Any]:
+    def put_method(self, obj: Any) -> list[Any]:
         return [_METHOD, obj.__self__, obj.__name__]
 
-    def _slot(self, obj: Any) -> list[Any]:
+    def put_slot(self, obj: Any) -> list[Any]:
         return [_METHOD, obj.__objclass__, obj.__name__]
 
 
 class _Writers(dict[type, "Callable[[_Writer, Any], Any] | None"]):
     def __missing__(self, kind: type) -> Callable[[_Writer, Any], Any] | None:
-        wide = {np.generic: _Writer._scalar, np.dtype: _Writer._dtype}
+        wide = {np.generic: _Writer.put_scalar, np.dtype: _Writer.put_dtype}
         self[kind] = found = next((write for base, write in wide.items() if issubclass(kind, base)), None)
         return found
 
 
 _WRITERS = _Writers(
     {
-    str: _Writer._text,
-    tuple: _Writer._tuple,
-    set: _Writer._set,
-    frozenset: _Writer._frozenset,
-    bytes: _Writer._bytes,
-    np.ndarray: _Writer._array,
-    random.Random: _Writer._random,
-    np.random.RandomState: _Writer._state,
-    MethodType: _Writer._method,
-    BuiltinMethodType: _Writer._method,
-    MethodDescriptorType: _Writer._slot,
+        str: _Writer.put_text,
+        tuple: _Writer.put_tuple,
+        set: _Writer.put_set,
+        frozenset: _Writer.put_frozenset,
+        bytes: _Writer.put_bytes,
+        np.ndarray: _Writer.put_array,
+        random.Random: _Writer.put_random,
+        np.random.RandomState: _Writer.put_state,
+        MethodType: _Writer.put_method,
+        BuiltinMethodType: _Writer.put_method,
+        MethodDescriptorType: _Writer.put_slot,
     }
 )
 
@@ -209,20 +215,20 @@ class _Reader(pickle.Unpickler):
         self._shared[_natural(number)] = obj
         return obj
 
-    def _set(self, number: int, *items: Any) -> Any:
+    def get_set(self, number: int, *items: Any) -> Any:
         known = self._shared.get(_natural(number))
         return known if isinstance(known, set) else self._keep(number, set(items))
 
-    def _frozenset(self, *items: Any) -> Any:
+    def get_frozenset(self, *items: Any) -> Any:
         return frozenset(items)
 
-    def _bytes(self, at: int) -> Any:
+    def get_bytes(self, at: int) -> Any:
         return self._at(at)
 
-    def _text(self, at: int) -> Any:
+    def get_text(self, at: int) -> Any:
         return self._at(at).decode("utf-8", "surrogatepass")
 
-    def _array(self, number: int, *form: Any) -> Any:
+    def get_array(self, number: int, *form: Any) -> Any:
         if not form:
             return self._shared[number]
         if form[0] == "|O":
@@ -236,10 +242,10 @@ class _Reader(pickle.Unpickler):
             raise SnapshotError("an array in it has no known order.")
         return self._keep(number, flat.reshape([_natural(size) for size in shape], order=order).copy(order))
 
-    def _scalar(self, code: str, data: bytes) -> Any:
+    def get_scalar(self, code: str, data: bytes) -> Any:
         return np.frombuffer(data, dtype=_dtype(code), count=1)[0]
 
-    def _random(self, number: int, *form: Any) -> Any:
+    def get_random(self, number: int, *form: Any) -> Any:
         if not form:
             return self._shared[number]
         at, gauss = form
@@ -247,7 +253,7 @@ class _Reader(pickle.Unpickler):
         made.setstate((3, _WORDS.unpack(self._at(at)), None if gauss is None else float(gauss)))
         return self._keep(number, made)
 
-    def _state(self, number: int, *form: Any) -> Any:
+    def get_state(self, number: int, *form: Any) -> Any:
         if not form:
             return self._shared[number]
         at, position, has_gauss, gauss = form
@@ -258,26 +264,26 @@ class _Reader(pickle.Unpickler):
         made.set_state(("MT19937", words, position, _natural(has_gauss) & 1, float(gauss)))
         return self._keep(number, made)
 
-    def _known_dtype(self, code: str) -> Any:
+    def get_dtype(self, code: str) -> Any:
         return _dtype(code)
 
-    def _method(self, owner: Any, name: str) -> Any:
+    def get_method(self, owner: Any, name: str) -> Any:
         if type(name) is not str or (type(owner) is random.Random and name not in _DRAWS):
             raise SnapshotError(f"it binds a method, {name!r}, that no model needs.")
         return bound(owner, name)
 
 
 _READERS: dict[int, Callable[..., Any]] = {
-    _SET: _Reader._set,
-    _FROZENSET: _Reader._frozenset,
-    _BYTES: _Reader._bytes,
-    _TEXT: _Reader._text,
-    _ARRAY: _Reader._array,
-    _SCALAR: _Reader._scalar,
-    _RANDOM: _Reader._random,
-    _STATE: _Reader._state,
-    _DTYPE: _Reader._known_dtype,
-    _METHOD: _Reader._method,
+    _SET: _Reader.get_set,
+    _FROZENSET: _Reader.get_frozenset,
+    _BYTES: _Reader.get_bytes,
+    _TEXT: _Reader.get_text,
+    _ARRAY: _Reader.get_array,
+    _SCALAR: _Reader.get_scalar,
+    _RANDOM: _Reader.get_random,
+    _STATE: _Reader.get_state,
+    _DTYPE: _Reader.get_dtype,
+    _METHOD: _Reader.get_method,
 }
 
 
@@ -312,9 +318,13 @@ def dumps(model: Any) -> bytes:
     try:
         writer.dump(model)
     except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:
-        raise ModelError(f"the model cannot be written to a snapshot ({error}); leave out the part that is named.") from error
+        raise ModelError(
+            f"the model cannot be written to a snapshot ({error}); leave out the part that is named."
+        ) from error
     except RecursionError:
-        raise ModelError("the model is nested too deeply for a snapshot; limit its depth (max_depth, max_size).") from None
+        raise ModelError(
+            "the model is nested too deeply for a snapshot; limit its depth (max_depth, max_size)."
+        ) from None
     file.getbuffer()[:4] = _LENGTH.pack(file.tell() - 4)
     if not writer.buffers:
         return file.getvalue()
@@ -331,8 +341,8 @@ def loads(blob: bytes) -> Any:
 
     Examples
     --------
-    >>> import pickle, os
-    >>> evil = pickle.dumps(print)
+    >>> import pickle
+    >>> evil = pickle.dumps(print, 5)
     >>> loads(len(evil).to_bytes(4, "big") + evil)
     Traceback (most recent call last):
     ...

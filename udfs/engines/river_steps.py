@@ -1,0 +1,142 @@
+"""A River model taken apart once, so that a row goes straight through its steps, and scoring leaves no trace."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from river import anomaly, base, compose
+
+__all__ = ["Steps", "Traces"]
+
+_DRAWING = frozenset({"river.facto", "river.feature_extraction", "river.optim", "river.preprocessing", "river.reco"})
+"""Packages with classes that draw random numbers when they are asked for something new."""
+
+_DEPTH = 8
+
+_TRACELESS = frozenset(
+    {"river.tree", "river.forest", "river.neighbors", "river.cluster", "river.stats", "river.drift", "river.metrics"}
+)
+
+
+class Steps:
+    """The transformers of a pipeline as bound methods, and its last step.
+
+    ``Pipeline`` looks at the type of every step for every row. Where all steps but the last are plain transformers this
+    is done here, once; any other model is its own last step.
+
+    Attributes
+    ----------
+    last : object
+        What predicts and learns.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.last = model
+        self._transforms: list[Callable[[Any], Any]] = []
+        self._learns: list[tuple[Callable[[Any], None] | None, Callable[[Any], Any]]] = []
+        if type(model) is compose.Pipeline:
+            *before, last = model.steps.values()
+            if all(_plain(step) for step in before):
+                self.last = last
+                for step in before:
+                    learns = None if type(step).learn_one is base.Transformer.learn_one else step.learn_one
+                    self._learns.append((learns, step.transform_one))
+                    self._transforms.append(step.transform_one)
+
+    def transform(self, x: Any) -> Any:
+        """Return what the last step sees of ``x``."""
+        for transform in self._transforms:
+            x = transform(x)
+        return x
+
+    def learn(self, x: Any) -> Any:
+        """Let the transformers learn ``x``; return what the last step sees of it."""
+        for learn, transform in self._learns:
+            if learn is not None:
+                learn(x)
+            x = transform(x)
+        return x
+
+
+def _plain(step: Any) -> bool:
+    special = (anomaly.base.AnomalyFilter, compose.TransformerUnion, compose.Pipeline)
+    return isinstance(step, base.Transformer) and not isinstance(step, special) and not step._supervised  # noqa: SLF001
+
+
+class Traces:
+    """Takes back what scoring leaves in a model.
+
+    River's default dictionaries grow when they are asked for a group, a user or a category they have not seen, and some
+    draw random numbers for it. Scoring must not: a model that is asked more often would learn differently.
+
+    Parameters
+    ----------
+    model : object
+        The River model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._tables: list[dict[Any, Any]] | None = None
+        self._dice: list[Any] = []
+        self._grows = False
+
+    def keep(self, ask: Callable[[Any, Any], Any], steps: Steps, x: Any) -> Any:
+        """Return ``ask(steps.last, steps.transform(x))``, with the model as it was before."""
+        if self._tables is None or self._grows:
+            self._scan()
+        if not self._tables:
+            return ask(steps.last, steps.transform(x))
+        sizes = list(map(len, self._tables))
+        dice = [die.getstate() if isinstance(die, random.Random) else die.get_state() for die in self._dice]
+        try:
+            return ask(steps.last, steps.transform(x))
+        finally:
+            if list(map(len, self._tables)) != sizes:
+                for table, size in zip(self._tables, sizes, strict=True):
+                    while len(table) > size:
+                        table.popitem()
+                for die, state in zip(self._dice, dice, strict=True):
+                    (die.setstate if isinstance(die, random.Random) else die.set_state)(state)
+
+    def _scan(self) -> None:
+        self._tables, self._dice, self._grows = [], [], False
+        for part in self._walk(self._model, 0):
+            (self._tables if isinstance(part, dict) else self._dice).append(part)
+
+    def _walk(self, thing: Any, depth: int) -> Iterator[Any]:
+        """Yield the default dictionaries of the model's parts, and the generators that such a dictionary may ask."""
+        if depth > _DEPTH or _opaque(thing):
+            return
+        for value in vars(thing).values():
+            if isinstance(value, defaultdict):
+                yield value
+            elif isinstance(value, (random.Random, np.random.RandomState)) and _module(thing) in _DRAWING:
+                yield value
+            for member in _members(value):
+                if isinstance(member, defaultdict) and value is not member:
+                    self._grows = True  # one table per label or group: new ones come with the data
+                    yield member
+                elif isinstance(member, base.Base) and not _opaque(member):
+                    self._grows = self._grows or (isinstance(value, dict) and not isinstance(value, OrderedDict))
+                    yield from self._walk(member, depth + 1)
+            self._grows = self._grows or value == {}
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _module(thing: Any) -> str:
+    return ".".join(type(thing).__module__.split(".")[:2])
+
+
+def _opaque(thing: Any) -> bool:
+    """Return whether scoring is known to leave no trace in ``thing``, whose parts may be very many."""
+    return not hasattr(thing, "__dict__") or _module(thing) in _TRACELESS
