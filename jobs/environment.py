@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -79,6 +81,8 @@ def make_environment(
         # As on a cluster, each Python stage gets a process of its own, instead of one thread each in this one.
         os.environ.setdefault("_python_worker_execution_mode", "process")
         options["rest.bind-port"] = "0"
+        # A checkpoint in the JobManager's memory may hold 5 MB per task, which the joins outgrow within seconds.
+        options["execution.checkpointing.dir"] = _temporary_directory().as_uri()
         # A mini cluster is somebody trying something: after three failures the reason is worth more than a fourth try.
         options |= {
             "restart-strategy.type": "fixed-delay",
@@ -91,7 +95,7 @@ def make_environment(
         if not host or not port.isdigit():
             raise ConfigError([Problem("--target", f"'{target}' is not host:port.", "Name the REST endpoint, such as 127.0.0.1:8081.")])
         options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
-        shipped = Path(tempfile.mkdtemp(prefix="thalweg-")) / "thalweg.zip"
+        shipped = _temporary_directory() / "thalweg.zip"
         shipped.write_bytes(bundle())
         options["python.files"] = str(shipped)
         options["python.client.executable"] = sys.executable
@@ -102,3 +106,10 @@ def make_environment(
     return StreamTableEnvironment.create(
         environment, EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration).build()
     )
+
+
+def _temporary_directory() -> Path:
+    """Return a new directory that is gone when this process ends."""
+    directory = Path(tempfile.mkdtemp(prefix="thalweg-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory

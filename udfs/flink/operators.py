@@ -102,7 +102,12 @@ class LearningOperator(KeyedProcessFunction):
         if columns[0]:
             yield Row(*columns, *self._nothing)
         no_answers = ([],) * len(ANSWER_TYPES)
-        extras = [Row(*record.values()) for published in outcome.published for record in self._records(published)]
+        snapshot = EXTRA_TYPES["snapshot"]
+        extras = [
+            Row(*(record[name] for name in snapshot))
+            for published in outcome.published
+            for record in self._records(published)
+        ]
         for at, rows in enumerate((extras, [Row(*r) for r in outcome.refusals], [Row(*a) for a in outcome.alerts])):
             for row in rows:
                 yield Row(*no_answers, *(row if at == place else None for place in range(3)))

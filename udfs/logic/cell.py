@@ -9,15 +9,13 @@ from typing import cast
 from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import build, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner
+from thalweg.udfs.logic.durations import NEVER
 
-__all__ = ["NEVER", "Cell"]
+__all__ = ["Cell"]
 
 _PROTOCOL = 1
-_HEAD = struct.Struct(
-    "<BqqqqddI"
-)  # protocol, last event, due, published, learned at good, loss sum, loss weight, name length
-NEVER = -(1 << 63)
-"""No such time."""
+# protocol, last event, due, published, snapshots, examples in the good copy, loss, its weight, bytes of the good copy
+_HEAD = struct.Struct("<BqqqqqddI")
 _KEEP_GOOD_BELOW = 1 << 16  # bytes; a larger model keeps no second copy of itself in state
 _GOOD_EVERY = 512  # examples between two copies to roll back to
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["parse_duration_ms"]
+__all__ = ["NEVER", "parse_duration_ms"]
+
+NEVER = -(1 << 63)
+"""No such time, where a time is epoch ms."""
 
 _UNITS = {
     86_400_000: ("d", "day", "days"),

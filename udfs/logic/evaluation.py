@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from thalweg.connector.errors import SnapshotError
+from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
 from thalweg.udfs.logic.options import Every
 
@@ -73,8 +74,9 @@ class Evaluator:
         self._histogram = RankHistogram(task == "classification")
         self._recent = np.zeros((0, 5))  # time, score, truth, right, p_true of the rolling window
         self._open: dict[int, int] = {}  # events that still wait, by the grain of their time
-        self._first_ms = 0
-        self._next: int | None = None
+        self._first_ms = NEVER
+        self._now_ms = NEVER
+        self._next = NEVER
 
     def on_rows(self, columns: Sequence[Sequence[Any]]) -> list[Metric]:
         """Take a block of rows and return what is due to be emitted.
@@ -89,47 +91,51 @@ class Evaluator:
         event_ms = np.asarray(columns[1], dtype=np.int64)
         time_ms = np.asarray(columns[2], dtype=np.int64)
         values = np.asarray([columns[3], columns[4], columns[5], columns[6]], dtype=np.float64).T
+        # A label of a late row has an old time; the clock of the books never runs back.
+        time_ms = np.maximum(np.maximum.accumulate(time_ms), self._now_ms)
         emitted: list[Metric] = []
         at = 0
         while at < len(kind):
+            emitted += self.on_time(int(time_ms[at]))
             stop = self._stretch(kind, time_ms, at)
-            if stop > at:
-                self._take(kind[at:stop], event_ms[at:stop], time_ms[at:stop], values[at:stop])
+            self._take(kind[at:stop], event_ms[at:stop], time_ms[at:stop], values[at:stop])
             at = stop
-            if at < len(kind) or self._due_by_count():
-                emitted += self._emit(int(time_ms[min(at, len(kind) - 1)]))
+            if self._every.events is not None and self.counts["labels_matched"] >= self._next:
+                emitted += self._emit(self._now_ms)
         return emitted
 
     def on_time(self, now_ms: int) -> list[Metric]:
-        """Emit what is due when stream time has reached ``now_ms`` and no row has come."""
-        if self._next is None or self._every.time_ms is None or now_ms < self._next:
-            return []
-        return self._emit(now_ms)
+        """Emit what is due when stream time has reached ``now_ms``.
+
+        Whether a row or the clock comes first makes no difference: an emission stands on the first multiple of the
+        interval after a change, and a change is a row, or the end of the time in which an event can get its label.
+        """
+        emitted: list[Metric] = []
+        while self._every.time_ms is not None and NEVER < self._next <= now_ms:
+            emitted += self._emit(self._next)
+        return emitted
 
     def wake_at(self) -> int | None:
         """Return the stream time of the next emission, epoch ms; None where none is due."""
-        return self._next if self._every.time_ms is not None else None
+        return None if self._every.time_ms is None or self._next == NEVER else self._next
 
     def pending(self) -> int:
         """Return how many events still wait for a label."""
         return sum(self._open.values())
 
     def _stretch(self, kind: Any, time_ms: Any, at: int) -> int:
-        """Return the end of the rows that come before the next emission."""
-        if self._every.time_ms is None:
-            if self._next is None:
-                self._next = self._every.events
-            matched = np.flatnonzero(kind[at:] == MATCHED)
-            room = (self._next or 0) - self.counts["labels_matched"]
-            return len(kind) if len(matched) < room else at + int(matched[room - 1]) + 1
-        if self._next is None:
+        """Return the end of the rows from ``at`` on that come before the next emission, at least one."""
+        if self._first_ms == NEVER:
             self._first_ms = int(time_ms[at])
-            self._next = (self._first_ms // self._every.time_ms + 1) * self._every.time_ms
+        if self._every.time_ms is None:
+            if self._next == NEVER:
+                self._next = self._every.events or 1
+            matched = np.flatnonzero(kind[at:] == MATCHED)
+            room = self._next - self.counts["labels_matched"]
+            return len(kind) if len(matched) < room else at + int(matched[room - 1]) + 1
+        self._next = (int(time_ms[at]) // self._every.time_ms + 1) * self._every.time_ms
         beyond = np.flatnonzero(time_ms[at:] >= self._next)
         return at + int(beyond[0]) if len(beyond) else len(kind)
-
-    def _due_by_count(self) -> bool:
-        return self._every.time_ms is None and self.counts["labels_matched"] >= (self._next or 0)
 
     def _take(self, kind: Any, event_ms: Any, time_ms: Any, values: Any) -> None:
         """Count rows and feed the metrics."""
@@ -139,8 +145,11 @@ class Evaluator:
         for step, which in ((1, PREDICTED), (-1, MATCHED)):
             grains, times = np.unique(event_ms[kind == which] // self._grain, return_counts=True)
             for grain, count in zip(grains.tolist(), times.tolist(), strict=True):
-                self._open[grain] = self._open.get(grain, 0) + step * count
-        self._expire(int(time_ms[-1]))
+                waiting = self._open.pop(grain, 0) + step * count
+                if waiting:
+                    self._open[grain] = waiting
+        self._now_ms = int(time_ms[-1])
+        self._expire(self._now_ms)
         matched = kind == MATCHED
         ready = matched & np.isfinite(values[:, 0])
         self.counts["not_ready"] += int(matched.sum() - ready.sum())
@@ -157,17 +166,21 @@ class Evaluator:
 
     def _expire(self, now_ms: int) -> None:
         """Close the grains whose events can get no label any more."""
-        for grain in [grain for grain in self._open if (grain + 1) * self._grain + self._timeout <= now_ms]:
+        for grain in [grain for grain in self._open if self._closes(grain) <= now_ms]:
             self.counts["labels_expired"] += self._open.pop(grain)
 
-    def _emit(self, now_ms: int) -> list[Metric]:
-        if self._every.time_ms is None:
-            at_ms = now_ms
-            self._next = (self._next or 0) + (self._every.events or 1)
-        else:
-            at_ms = now_ms // self._every.time_ms * self._every.time_ms
-            self._next = at_ms + self._every.time_ms
+    def _closes(self, grain: int) -> int:
+        return (grain + 1) * self._grain + self._timeout
+
+    def _emit(self, at_ms: int) -> list[Metric]:
+        """Return all metrics as of ``at_ms``, and set the next emission."""
+        self._now_ms = max(self._now_ms, at_ms)
         self._expire(at_ms)
+        if self._every.time_ms is None:
+            self._next += self._every.events or 1
+        else:
+            closes = min(map(self._closes, self._open), default=NEVER)
+            self._next = -(-closes // self._every.time_ms) * self._every.time_ms if closes != NEVER else NEVER
         out: list[Metric] = []
         time, score, truth, right, p_true = self._recent.T
         start = int(time[0]) if len(time) else self._first_ms
@@ -198,6 +211,7 @@ class Evaluator:
                 "scored": self._scored,
                 "open": sorted(self._open.items()),
                 "first_ms": self._first_ms,
+                "now_ms": self._now_ms,
                 "next": self._next,
             },
             separators=(",", ":"),
@@ -227,7 +241,8 @@ class Evaluator:
         head = json.loads(parts[0])
         self.counts.update(head["counts"])
         self._sums.update(head["sums"])
-        self._scored, self._first_ms, self._next = head["scored"], head["first_ms"], head["next"]
+        self._scored, self._first_ms = head["scored"], head["first_ms"]
+        self._now_ms, self._next = head["now_ms"], head["next"]
         self._open = {grain: count for grain, count in head["open"]}
         bins = np.frombuffer(parts[1], dtype="<i8").reshape(3, -1)
         self._histogram.counts[:, bins[0]] = bins[1:]

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 from thalweg.connector.errors import RecordError
 from thalweg.udfs.engines import build
 from thalweg.udfs.engines.base import EngineSpec, Score
-from thalweg.udfs.logic.cell import NEVER, Cell
+from thalweg.udfs.logic.cell import Cell
+from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.options import Every
 from thalweg.udfs.logic.packing import unpack_columns
 
