@@ -163,7 +163,7 @@ class _Flow:
         self._answers(
             f"SELECT event_id, `key`, a.score AS score, a.label AS label, a.detail AS detail, a.status AS status,"
             " a.reason AS reason, CAST(0 AS BIGINT) AS learned, truth, event_time_ms,"
-            f" {version} AS model_version FROM (SELECT CAST({quote_name(d.event_id)} AS STRING) AS event_id,"
+            f" {version} AS model_version FROM (SELECT COALESCE(CAST({quote_name(d.event_id)} AS STRING), '') AS event_id,"
             f" COALESCE({model_key(key)}, '') AS `key`, thalweg_ms AS event_time_ms, {truth} AS truth,"
             f" {function}({arguments}) AS a FROM {self._events.view})"
         )

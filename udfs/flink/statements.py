@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from thalweg.connector.ddl import quote_name
-from thalweg.udfs.logic.evaluation import DUPLICATE, LATE, MATCHED, PREDICTED, UNKNOWN
+from thalweg.udfs.logic.evaluation import DUPLICATE, LATE, MATCHED, OVERTAKEN, PREDICTED, TOGETHER, UNKNOWN
 from thalweg.udfs.logic.learning import LEARN, SCORE, SCORE_LATE, STEP
 
 __all__ = ["Column", "epoch_ms", "labelled_answers", "learning_rows", "model_key", "transport"]
 
+_NO_TEXT = "CAST(NULL AS STRING)"
+# A window drops rows behind the watermark without a word: late ones go around it.
+_LATE_ANSWER = "COALESCE(thalweg_time <= CURRENT_WATERMARK(thalweg_time), FALSE)"
+_PREDICTED = f"{PREDICTED}, event_time_ms, event_time_ms, score, label, detail, {_NO_TEXT}"
 ROWS = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
 
 
@@ -108,7 +112,7 @@ def learning_rows(
     """
     names = [f"f{at}" for at in range(len(features))]
     read = ", ".join(f"{transport(column)} AS {name}" for column, name in zip(features, names, strict=True))
-    id_, late_id = f"CAST({quote_name(event_id)} AS STRING)", f"CAST({quote_name(label_event_id)} AS STRING)"
+    id_, label_id = f"CAST({quote_name(event_id)} AS STRING)", f"CAST({quote_name(label_event_id)} AS STRING)"
     truth = "CAST(NULL AS BOOLEAN)" if label is None else transport(label)
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
     columns = f"kind, model_key, event_id, event_ms, row_ms, label, {', '.join(names)}"
@@ -126,10 +130,14 @@ def learning_rows(
         both = (
             f"SELECT 0 AS is_label, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS row_ms,"
             f" {null_label} AS label, {read}, {stamp} FROM {events} WHERE NOT thalweg_late"
-            f" UNION ALL SELECT 1, CAST(NULL AS STRING), {late_id}, thalweg_ms, {truth}, {nothing}, {stamp}"
-            f" FROM {labels} WHERE NOT thalweg_late"
+            f" UNION ALL SELECT 1, {_NO_TEXT}, {label_id}, thalweg_ms, {truth}, {nothing}, {stamp}"
+            f" FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NOT NULL"
         )
-        first = ", ".join(f"FIRST_VALUE({name}) OVER w AS {name}" for name in ("model_key", *names))
+        # An event is read as it stands, even when its id came before; a label reads the first event of its id.
+        first = ", ".join(
+            f"CASE is_label WHEN 0 THEN {name} ELSE FIRST_VALUE({name}) OVER w END AS {name}"
+            for name in ("model_key", *names)
+        )
         joined = (
             f"SELECT is_label, event_id, row_ms, FIRST_VALUE(label) OVER w AS first_label, label, {first},"
             " FIRST_VALUE(CASE is_label WHEN 0 THEN row_ms END) OVER w AS event_ms,"
@@ -137,16 +145,18 @@ def learning_rows(
             " SUM(CASE WHEN is_label = 1 AND label IS NOT NULL THEN 1 ELSE 0 END) OVER w AS labels_seen,"
             f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
-        # In the order of arrival a label may overtake its event; then the event is answered and learned at once.
+        # A label may overtake its event, or have the same time; then the event is answered, and learned at once.
         kind = (
-            f"CASE WHEN is_label = 1 THEN {LEARN} WHEN labels_seen > 0 AND events_seen = 1"
-            f" THEN {STEP if time is None else SCORE} ELSE {SCORE} END"
+            f"CASE WHEN is_label = 1 THEN {LEARN} WHEN labels_seen > 0 AND events_seen = 1 THEN {STEP} ELSE {SCORE} END"
         )
         rows = (
             f"SELECT {kind} AS kind, model_key, event_id, CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS event_ms,"
             f" row_ms, CASE is_label WHEN 0 THEN first_label ELSE label END AS label, {', '.join(names)}, thalweg_time"
-            f" FROM ({joined}) WHERE is_label = 0 OR (events_seen > 0 AND (label IS NULL OR labels_seen = 1)"
+            # A null label goes on, to be refused where it is seen.
+            f" FROM ({joined}) WHERE is_label = 0 OR label IS NULL OR (events_seen > 0 AND labels_seen = 1"
             f" AND row_ms - event_ms <= {timeout_ms})"
+            f" UNION ALL SELECT {LEARN}, {_NO_TEXT}, {_NO_TEXT}, thalweg_ms, thalweg_ms, {truth}, {nothing},"
+            f" {stamp} FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NULL"
         )
     if time is None:
         return f"SELECT {columns} FROM ({rows})"
@@ -175,43 +185,40 @@ def labelled_answers(
     """
     columns = "kind, event_ms, row_ms, score, predicted, detail, truth"
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
+    in_time = f" WHERE NOT {_LATE_ANSWER}" if time else ""
+    late = f" UNION ALL SELECT {_PREDICTED} FROM {answers} WHERE {_LATE_ANSWER}" if time else ""
     if labels is None:
-        matched = (
-            f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {MATCHED} END AS kind, event_time_ms AS event_ms,"
-            f" event_time_ms AS row_ms, score, label AS predicted, detail, truth, {stamp} FROM {answers}"
-        )
         rows = (
-            f"SELECT {columns}, thalweg_time FROM ({matched}) UNION ALL SELECT {PREDICTED}, event_time_ms, event_time_ms,"
-            f" score, label, detail, truth, {stamp} FROM {answers} WHERE truth IS NOT NULL"
+            f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_time_ms AS event_ms,"
+            f" event_time_ms AS row_ms, score, label AS predicted, detail, truth, {stamp} FROM {answers}{in_time}"
         )
-        late = ""
     else:
         text = f"CAST({quote_name(label.name)} AS STRING)"
         both = (
-            "SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, detail,"
-            f" CAST(NULL AS STRING) AS truth, {stamp} FROM {answers}"
-            f" UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, CAST(NULL AS DOUBLE),"
-            f" CAST(NULL AS STRING), CAST(NULL AS STRING), {text}, {stamp} FROM {labels}"
+            f"SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, detail, {_NO_TEXT} AS truth,"
+            f" {stamp} FROM {answers}{in_time} UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms,"
+            f" CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}, {stamp} FROM {labels}"
             f" WHERE NOT thalweg_late AND {quote_name(label.name)} IS NOT NULL"
         )
+        first = ", ".join(f"FIRST_VALUE({name}) OVER w AS {name}" for name in ("score", "predicted", "detail", "truth"))
         joined = (
-            "SELECT is_label, row_ms, truth, FIRST_VALUE(CASE is_label WHEN 0 THEN row_ms END) OVER w AS event_ms,"
-            " FIRST_VALUE(score) OVER w AS score, FIRST_VALUE(predicted) OVER w AS predicted,"
-            " FIRST_VALUE(detail) OVER w AS detail,"
+            f"SELECT is_label, event_id, row_ms, {first},"
+            " FIRST_VALUE(CASE is_label WHEN 0 THEN row_ms END) OVER w AS event_ms,"
             " SUM(1 - is_label) OVER w AS events_seen, SUM(is_label) OVER w AS labels_seen,"
             f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
         fate = (
-            f"CASE WHEN is_label = 0 THEN {PREDICTED} WHEN labels_seen > 1 THEN {DUPLICATE}"
+            f"CASE WHEN is_label = 0 THEN CASE WHEN labels_seen > 0 THEN {OVERTAKEN} ELSE {PREDICTED} END"
+            f" WHEN event_id IS NULL THEN {UNKNOWN} WHEN labels_seen > 1 THEN {DUPLICATE}"
             f" WHEN events_seen = 0 THEN {UNKNOWN} WHEN row_ms - event_ms > {timeout_ms} THEN {LATE} ELSE {MATCHED} END"
         )
         rows = (
             f"SELECT {fate} AS kind, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted, detail, truth,"
             f" thalweg_time FROM ({joined}) WHERE is_label = 1 OR events_seen = 1"
         )
-        late = (
-            f" UNION ALL SELECT {LATE}, thalweg_ms, thalweg_ms, CAST(NULL AS DOUBLE), CAST(NULL AS STRING),"
-            f" CAST(NULL AS STRING), {text} FROM {labels} WHERE thalweg_late"
+        late += (
+            f" UNION ALL SELECT {LATE}, thalweg_ms, thalweg_ms, CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}"
+            f" FROM {labels} WHERE thalweg_late"
         )
     if time is None:
         return f"SELECT {columns} FROM ({rows})"

@@ -17,10 +17,11 @@ from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
 from thalweg.udfs.logic.options import Every
 
-__all__ = ["DUPLICATE", "LATE", "MATCHED", "PREDICTED", "UNKNOWN", "Evaluator", "Metric"]
+__all__ = ["DUPLICATE", "LATE", "MATCHED", "OVERTAKEN", "PREDICTED", "TOGETHER", "UNKNOWN", "Evaluator", "Metric"]
 
-PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE = range(5)
-"""Row kinds: an event was predicted; its label came; a second label; a label of no event; a label after the timeout."""
+PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER = range(7)
+"""Row kinds: an event was predicted; its label came; a second label; a label of no event so far; a label after the
+timeout; an event was predicted whose label, counted as unknown, had come before it; an event came with its label."""
 
 _PROTOCOL = b"\x01"
 _COUNTS = (
@@ -32,6 +33,9 @@ _COUNTS = (
     "labels_expired",
     "not_ready",
 )
+_MATCHES = (MATCHED, OVERTAKEN, TOGETHER)
+# What a row of each kind adds to the first five counts.
+_EFFECT = np.column_stack((np.eye(5, dtype=np.int64), [1, 1, 0, -1, 0], [1, 1, 0, 0, 0]))
 
 
 class Metric(NamedTuple):
@@ -130,7 +134,7 @@ class Evaluator:
         if self._every.time_ms is None:
             if self._next == NEVER:
                 self._next = self._every.events or 1
-            matched = np.flatnonzero(kind[at:] == MATCHED)
+            matched = np.flatnonzero(np.isin(kind[at:], _MATCHES))
             room = self._next - self.counts["labels_matched"]
             return len(kind) if len(matched) < room else at + int(matched[room - 1]) + 1
         self._next = (int(time_ms[at]) // self._every.time_ms + 1) * self._every.time_ms
@@ -139,9 +143,8 @@ class Evaluator:
 
     def _take(self, kind: Any, event_ms: Any, time_ms: Any, values: Any) -> None:
         """Count rows and feed the metrics."""
-        numbers = np.bincount(kind, minlength=5)
-        for name, at in zip(_COUNTS[:5], range(5), strict=True):
-            self.counts[name] += int(numbers[at])
+        for name, number in zip(_COUNTS[:5], (_EFFECT @ np.bincount(kind, minlength=7)).tolist(), strict=True):
+            self.counts[name] += number
         for step, which in ((1, PREDICTED), (-1, MATCHED)):
             grains, times = np.unique(event_ms[kind == which] // self._grain, return_counts=True)
             for grain, count in zip(grains.tolist(), times.tolist(), strict=True):
@@ -150,7 +153,7 @@ class Evaluator:
                     self._open[grain] = waiting
         self._now_ms = int(time_ms[-1])
         self._expire(self._now_ms)
-        matched = kind == MATCHED
+        matched = np.isin(kind, _MATCHES)
         ready = matched & np.isfinite(values[:, 0])
         self.counts["not_ready"] += int(matched.sum() - ready.sum())
         score, truth, right, p_true = values[ready].T

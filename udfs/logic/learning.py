@@ -162,9 +162,12 @@ class LearningLogic:
                 cell = cells[key] = (None if key is None else store.get(key)) or Cell()
             if key is None:
                 score, learned = _NO_KEY, 0
-                if kind != SCORE:
+                if kind == LEARN or kind == STEP:
+                    reason = "the label is null" if labels[at] is None else _NO_KEY.reason
+                    if kind == LEARN and event_ids[at] is None:
+                        reason = "the label names no event: its event id is null"
                     outcome.refusals.append(
-                        Refusal(event_ids[at], times_ms[at], _NO_KEY.reason, _readable(row, labels[at]))
+                        Refusal(event_ids[at] or "", times_ms[at], reason, _readable(row, labels[at]))
                     )
             elif kind == SCORE or kind == SCORE_LATE:
                 engine = self._cold_engine() if cell.empty() else cell.engine(spec)
@@ -181,7 +184,7 @@ class LearningLogic:
                 except RecordError as error:
                     score = engine.score((row,))[0]
                     outcome.refusals.append(
-                        Refusal(event_ids[at], times_ms[at], str(error), _readable(row, labels[at]))
+                        Refusal(event_ids[at] or "", times_ms[at], str(error), _readable(row, labels[at]))
                     )
                 else:
                     changed.add(key)
@@ -191,7 +194,7 @@ class LearningLogic:
                 if kind == SCORE_LATE and score.status == "ok":
                     score = score._replace(reason="late: answered, but too late to be learned in order")
                 answers.add(
-                    event_ids[at], key or "", events_ms[at], score, learned, labels[at] if kind == STEP else None
+                    event_ids[at] or "", key or "", events_ms[at], score, learned, labels[at] if kind == STEP else None
                 )
         for key in changed:
             store.put(key, cells[key])
