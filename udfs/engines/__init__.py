@@ -5,6 +5,7 @@ Built-in engines and a customer's own are registered the same way, by the entry-
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
@@ -21,6 +22,7 @@ _BUILT_IN = {
 }
 
 
+@cache
 def engine_class(kind: str) -> type[Scorer]:
     """Return the class registered for ``kind``.
 

@@ -18,6 +18,7 @@ from thalweg.udfs.flink.shards import shard_keys
 from thalweg.udfs.flink.statements import Column, labelled_answers, learning_rows, model_key, transport
 from thalweg.udfs.flink.tables import Prepared, TableReader
 from thalweg.udfs.logic.declaration import Declaration, field_kind
+from thalweg.udfs.logic.learning import learning_kinds
 from thalweg.udfs.logic.outcomes import OUTCOME_KINDS
 
 __all__ = ["build_flow"]
@@ -110,9 +111,7 @@ class _Flow:
             self._events.view, None if self._labels is None else self._labels.view, key, features, label,
             d.event_id, d.label_event_id, d.label_timeout, self._time,
         )  # fmt: skip
-        kinds = ("integer", "string", "string", "integer", "integer", d.spec.output.kind if label else "boolean")
-        kinds += tuple(kind for _, kind in d.spec.inputs)
-        stream = self._keyed(query, kinds, 1 if key else None, d.shards if key else 1, "learn")
+        stream = self._keyed(query, learning_kinds(d.spec), 1 if key else None, d.shards if key else 1, "learn")
         out = stream.process(LearningOperator(d, self._time is not None), learning_type())
         _name(out, f"{d.name}: score and learn", f"thalweg-{d.name}-learning")
         operator = f"{self._prefix}_operator"

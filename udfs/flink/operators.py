@@ -11,11 +11,13 @@ from pyflink.common import Row, Time, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 from thalweg.connector.snapshot import Snapshot, split
+from thalweg.udfs.flink.waiting import WaitingRows
 from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.declaration import Declaration
-from thalweg.udfs.logic.evaluation import Evaluator, Metric
-from thalweg.udfs.logic.learning import LearningLogic, Outcome, Published
-from thalweg.udfs.logic.outcomes import outcome_columns
+from thalweg.udfs.logic.evaluation import Evaluator
+from thalweg.udfs.logic.learning import ORDER, LearningLogic, Outcome, Published, learning_kinds
+from thalweg.udfs.logic.outcomes import OUTCOME_KINDS, OUTCOME_ORDER, outcome_columns
+from thalweg.udfs.logic.packing import unpack_columns
 
 __all__ = ["ANSWER_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
 
@@ -86,16 +88,20 @@ class LearningOperator(KeyedProcessFunction):
             )
         self._models = runtime_context.get_map_state(models)
         self._due = runtime_context.get_map_state(MapStateDescriptor("due", Types.STRING(), Types.LONG()))
+        self._waiting = WaitingRows(runtime_context, learning_kinds(d.spec), ORDER) if self._event_time else None
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        yield from self._rows(
-            self._logic.on_rows(value[0], _FlinkStore(self._models, self._due, ctx, self._event_time))
-        )
+        columns = unpack_columns(value[0])[1] if self._waiting is None else self._waiting.put(value[0], ctx)
+        yield from self._rows(self._logic.on_rows(columns, self._store(ctx)))
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        yield from self._rows(
-            self._logic.on_time(timestamp, _FlinkStore(self._models, self._due, ctx, self._event_time))
-        )
+        store = self._store(ctx)
+        if self._waiting is not None:
+            yield from self._rows(self._logic.on_rows(self._waiting.take(ctx), store))
+        yield from self._rows(self._logic.on_time(timestamp, store))
+
+    def _store(self, ctx: Any) -> _FlinkStore:
+        return _FlinkStore(self._models, self._due, ctx, self._event_time)
 
     def _rows(self, outcome: Outcome) -> Iterator[Row]:
         columns = outcome.answers.columns
@@ -158,26 +164,34 @@ class EvaluationOperator(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._state = runtime_context.get_state(ValueStateDescriptor("evaluation", Types.PICKLED_BYTE_ARRAY()))
+        self._waiting = WaitingRows(runtime_context, OUTCOME_KINDS, OUTCOME_ORDER) if self._event_time else None
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
-        evaluator = self._evaluator()
-        yield from self._finish(evaluator, evaluator.on_rows(outcome_columns(self._declaration.spec, value[0])), ctx)
+        columns = unpack_columns(value[0])[1] if self._waiting is None else self._waiting.put(value[0], ctx)
+        yield from self._take(columns, None, ctx)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        columns = [] if self._waiting is None else self._waiting.take(ctx)
+        yield from self._take(columns, timestamp, ctx)
+
+    def _take(self, columns: list[list[Any]], now_ms: int | None, ctx: Any) -> Iterator[Row]:
+        rows = bool(columns and columns[0])
+        if not rows and now_ms is None:
+            return
         evaluator = self._evaluator()
-        yield from self._finish(evaluator, evaluator.on_time(timestamp), ctx)
-
-    def _evaluator(self) -> Evaluator:
-        found: Evaluator | None = self._state.value()
-        d = self._declaration
-        return found or Evaluator(d.spec.task, d.metrics, d.metrics_every, d.metrics_window, d.label_timeout)
-
-    def _finish(self, evaluator: Evaluator, metrics: list[Metric], ctx: Any) -> Iterator[Row]:
+        metrics = evaluator.on_rows(outcome_columns(self._declaration.spec, columns)) if rows else []
+        if now_ms is not None:
+            metrics += evaluator.on_time(now_ms)
         self._state.update(evaluator)
         wake_at = evaluator.wake_at()
         if wake_at is not None and self._event_time:
             ctx.timer_service().register_event_time_timer(wake_at)
         yield from (Row(*metric) for metric in metrics)
+
+    def _evaluator(self) -> Evaluator:
+        found: Evaluator | None = self._state.value()
+        d = self._declaration
+        return found or Evaluator(d.spec.task, d.metrics, d.metrics_every, d.metrics_window, d.label_timeout)
 
 
 def _writer(kind: str) -> str:

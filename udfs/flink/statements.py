@@ -19,7 +19,7 @@ __all__ = ["Column", "epoch_ms", "labelled_answers", "learning_rows", "model_key
 _NO_TEXT = "CAST(NULL AS STRING)"
 # A window drops rows behind the watermark without a word: late ones go around it.
 _LATE_ANSWER = "COALESCE(thalweg_time <= CURRENT_WATERMARK(thalweg_time), FALSE)"
-_PREDICTED = f"{PREDICTED}, event_time_ms, event_time_ms, score, label, detail, {_NO_TEXT}"
+_PREDICTED = f"{PREDICTED}, event_id, event_time_ms, event_time_ms, score, label, detail, {_NO_TEXT}"
 ROWS = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
 
 
@@ -103,12 +103,13 @@ def learning_rows(
     timeout_ms : int
         A label that comes later than this after its event is not learned.
     time : str or None
-        The time attribute: rows of a key are emitted in its order. None: in the order of arrival.
+        The time attribute; None: rows are taken in the order of arrival.
 
     Returns
     -------
     str
-        Columns: kind, model_key, event_id, event_ms, row_ms, label, f0, f1, ...
+        Columns: kind, model_key, event_id, event_ms, row_ms, label, then f0, f1, ... In the order of event time the rows come as the watermark passes
+        them, but rows of one key may come by several ways: the operator puts them in order.
     """
     names = [f"f{at}" for at in range(len(features))]
     read = ", ".join(f"{transport(column)} AS {name}" for column, name in zip(features, names, strict=True))
@@ -164,9 +165,7 @@ def learning_rows(
         f"SELECT {SCORE_LATE}, {model_key(key)}, {id_}, thalweg_ms, thalweg_ms, {_null_of(truth, label)}, {read}"
         f" FROM {events} WHERE thalweg_late"
     )
-    # The count itself is of no use; asking for it keeps the planner from dropping the window that orders the rows.
-    ordered = f"SELECT {columns}, COUNT(*) OVER (PARTITION BY model_key ORDER BY thalweg_time {ROWS}) AS rows_so_far FROM ({rows})"
-    return f"SELECT {columns} FROM ({ordered}) WHERE rows_so_far > 0 UNION ALL {late}"
+    return f"SELECT {columns} FROM ({rows}) UNION ALL {late}"
 
 
 def _null_of(truth: str, label: Column | None) -> str:
@@ -181,15 +180,15 @@ def labelled_answers(
     Returns
     -------
     str
-        Columns: kind, event_ms, row_ms, score, predicted, detail, truth (as text).
+        Columns of ``outcomes.OUTCOME_KINDS``; the truth is text.
     """
-    columns = "kind, event_ms, row_ms, score, predicted, detail, truth"
+    columns = "kind, event_id, event_ms, row_ms, score, predicted, detail, truth"
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
     in_time = f" WHERE NOT {_LATE_ANSWER}" if time else ""
     late = f" UNION ALL SELECT {_PREDICTED} FROM {answers} WHERE {_LATE_ANSWER}" if time else ""
     if labels is None:
         rows = (
-            f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_time_ms AS event_ms,"
+            f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_id, event_time_ms AS event_ms,"
             f" event_time_ms AS row_ms, score, label AS predicted, detail, truth, {stamp} FROM {answers}{in_time}"
         )
     else:
@@ -213,18 +212,13 @@ def labelled_answers(
             f" WHEN events_seen = 0 THEN {UNKNOWN} WHEN row_ms - event_ms > {timeout_ms} THEN {LATE} ELSE {MATCHED} END"
         )
         rows = (
-            f"SELECT {fate} AS kind, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted, detail, truth,"
+            f"SELECT {fate} AS kind, event_id, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted, detail, truth,"
             f" thalweg_time FROM ({joined}) WHERE is_label = 1 OR events_seen = 1"
         )
         late += (
-            f" UNION ALL SELECT {LATE}, thalweg_ms, thalweg_ms, CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}"
+            f" UNION ALL SELECT {LATE}, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, thalweg_ms, CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}"
             f" FROM {labels} WHERE thalweg_late"
         )
     if time is None:
         return f"SELECT {columns} FROM ({rows})"
-    # One partition: metrics are sums over the whole stream, and rolling ones need its one order.
-    ordered = (
-        f"SELECT {columns}, COUNT(*) OVER (PARTITION BY everything ORDER BY thalweg_time {ROWS}) AS rows_so_far"
-        f" FROM (SELECT *, 0 AS everything FROM ({rows}))"
-    )
-    return f"SELECT {columns} FROM ({ordered}) WHERE rows_so_far > 0{late}"
+    return f"SELECT {columns} FROM ({rows}){late}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -18,15 +18,22 @@ from thalweg.udfs.engines.base import EngineSpec, Score
 from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.options import Every
-from thalweg.udfs.logic.packing import unpack_columns
 
-__all__ = ["LEARN", "SCORE", "SCORE_LATE", "STEP", "Answers", "LearningLogic", "ModelStore", "Outcome"]
+__all__ = ["LEARN", "ORDER", "SCORE", "SCORE_LATE", "STEP", "Answers", "LearningLogic", "ModelStore", "Outcome", "learning_kinds"]
 
-SCORE, LEARN, STEP, SCORE_LATE = range(4)
-"""Row kinds: score only; the label came: learn; score, then learn; score an event too late to be learned in order."""
+SCORE, STEP, SCORE_LATE, LEARN = range(4)
+"""Row kinds: score only; score, then learn; score an event too late to be learned in order; the label came: learn."""
+
+ORDER = (4, (0, 2))
+"""Where a row has its time, and what decides between rows of one time: events before labels, then the event id."""
 
 _LOOK_EVERY = 64  # examples between two looks at a model's health
 _NO_KEY = Score(None, None, None, "refused", "the model key is null")
+
+
+def learning_kinds(spec: EngineSpec) -> tuple[str, ...]:
+    """Return the kinds of the columns that ``LearningLogic.on_rows`` reads; without a label its column is all null."""
+    return ("integer", "string", "string", "integer", "integer", spec.output.kind, *(kind for _, kind in spec.inputs))
 
 
 class ModelStore(Protocol):
@@ -142,12 +149,12 @@ class LearningLogic:
         self._names = tuple(name for name, _ in spec.inputs)
         self._cold: Any = None
 
-    def on_rows(self, block: bytes, store: ModelStore) -> Outcome:
-        """Take a block: columns kind, key, event id, event time ms, row time ms, label, then the features.
+    def on_rows(self, columns: Sequence[list[Any]], store: ModelStore) -> Outcome:
+        """Take rows: columns kind, key, event id, event time ms, row time ms, label, then the features.
 
         The rows of a key must be in the order in which they are to be answered and learned.
         """
-        _, (kinds, keys, event_ids, events_ms, times_ms, labels, *features) = unpack_columns(block)
+        kinds, keys, event_ids, events_ms, times_ms, labels, *features = columns
         outcome = Outcome()
         answers = outcome.answers
         names, spec = self._names, self.spec

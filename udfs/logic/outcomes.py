@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from thalweg.udfs.engines.base import EngineSpec
-from thalweg.udfs.logic.packing import unpack_columns
 
-__all__ = ["OUTCOME_KINDS", "outcome_columns"]
+__all__ = ["OUTCOME_KINDS", "OUTCOME_ORDER", "outcome_columns"]
 
-OUTCOME_KINDS = ("integer", "integer", "integer", "number", "string", "string", "string")
-"""Kinds of the columns of a block: kind, event ms, row ms, score, predicted class, probabilities as JSON, truth."""
+OUTCOME_KINDS = ("integer", "string", "integer", "integer", "number", "string", "string", "string")
+"""Kinds of the columns of a block: kind, event id, event ms, row ms, score, predicted class, probabilities as JSON, truth."""
+
+OUTCOME_ORDER = (3, (0, 1))
+"""Where a row has its time, and what decides between rows of one time: kind, then event id."""
 
 
-def outcome_columns(spec: EngineSpec, block: bytes) -> list[list[Any]]:
-    """Return the columns of ``Evaluator.on_rows`` from a block of labelled answers.
+def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]]) -> list[list[Any]]:
+    """Return the columns of ``Evaluator.on_rows`` from those of labelled answers.
 
     Parameters
     ----------
     spec : EngineSpec
         Its task and output say how a truth is read.
-    block : bytes
-        Columns of ``OUTCOME_KINDS``; the truth is text as Flink's CAST to STRING gives it.
+    columns : sequence of lists
+        Of the kinds of ``OUTCOME_KINDS``; the truth is text as Flink's CAST to STRING gives it.
     """
-    _, (kinds, events_ms, rows_ms, scores, predicted, details, truths) = unpack_columns(block)
+    kinds, _, events_ms, rows_ms, scores, predicted, details, truths = columns
     read = _class if spec.task == "classification" else _number
     if spec.output.kind == "boolean":
         read = _boolean
@@ -33,7 +36,7 @@ def outcome_columns(spec: EngineSpec, block: bytes) -> list[list[Any]]:
         read(score, label, detail, truth)
         for score, label, detail, truth in zip(scores, predicted, details, truths, strict=True)
     ]
-    score, truth_number, right, p_true = map(list, zip(*rows, strict=True))
+    score, truth_number, right, p_true = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
     return [kinds, events_ms, rows_ms, score, truth_number, right, p_true]
 
 

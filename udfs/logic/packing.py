@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from thalweg.connector.errors import WireError
 
-__all__ = ["pack_columns", "unpack_columns"]
+__all__ = ["column_minimum", "pack_columns", "unpack_columns"]
 
 _MAGIC = b"T1"
 _NUMERIC = {"number": ("d", "<f8"), "integer": ("q", "<i8"), "boolean": ("b", "<u1")}
@@ -83,6 +83,21 @@ def unpack_columns(block: bytes) -> tuple[int, list[list[Any]]]:
         else:
             raise WireError(f"not a block of rows: unknown column kind {letter}.")
     return rows, columns
+
+
+def column_minimum(block: bytes, at: int) -> int:
+    """Return the smallest value of an ``integer`` column without nulls, reading nothing else of the block.
+
+    Examples
+    --------
+    >>> column_minimum(pack_columns([("string", ["a", "b"]), ("integer", [7, 5])], 2), 1)
+    5
+    """
+    (rows,) = struct.unpack_from("<I", block, 2)
+    offset = 6
+    for _ in range(at):
+        offset += 5 + struct.unpack_from("<I", block, offset + 1)[0]
+    return int(np.frombuffer(block, dtype="<i8", count=rows, offset=offset + 6).min())
 
 
 def _pack_numbers(values: Sequence[Any], dtype: str) -> bytes:

@@ -1,0 +1,251 @@
+"""A frozen ONNX model behind the engine protocol, on ONNX Runtime."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
+
+import onnxruntime
+from thalweg.connector.errors import ConfigError, Problem, SnapshotError
+from thalweg.udfs.engines.base import EngineSpec, Score, Value
+from thalweg.udfs.engines.onnx_graph import read_graph
+from thalweg.udfs.engines.onnx_inputs import plan_inputs
+from thalweg.udfs.engines.onnx_outputs import plan_outputs, refused
+
+__all__ = ["OnnxEngine"]
+
+PROTOCOL = 1
+_HASH_BYTES = 32
+_TASKS = ("anomaly", "classification", "clustering", "recommendation", "regression")
+_QUIET = 4  # only what is fatal: ORT writes its own log to standard error, and raises the same text
+
+
+class OnnxEngine:
+    """An ONNX model that scores rows of plain values.
+
+    What goes in is built from the model's own inputs: an input whose name is a feature's takes that feature; the others
+    take the features that are left in the order of their declaration. What comes out is read by the task: a label, a
+    ZipMap or a table of probabilities, one number, or a detector's decision value.
+
+    Parameters
+    ----------
+    spec : EngineSpec
+        ``model`` is a path, a ``file:`` URI, or the model itself as a ``data:;base64,`` URI. Engine options:
+        ``sha256``, what the file must hash to; ``on-null``, ``refuse`` a row with a NULL feature (default) or feed
+        ``nan`` to inputs of floats; ``positive``, the class a BOOLEAN output speaks of (default: the one called true,
+        1 or yes, else the last one, as scikit-learn orders them); ``output``, which of the model's outputs to use,
+        separated by commas.
+    data : bytes
+        The model.
+
+    Attributes
+    ----------
+    version : str
+        The first 12 digits of the model's SHA-256.
+
+    Notes
+    -----
+    A score is the model's own number: of a binary model, the probability of the positive class. The label is the
+    model's where it gives one, else the class with the highest probability. A model that gives labels alone is taken
+    to be certain of them. For task ``anomaly``, a label and a value are read as scikit-learn's detectors mean them, so
+    the value changes its sign: higher is more anomalous.
+
+    One thread, no spinning, no arena: a task slot shares its machine with others. Single rows are run as two, because
+    ONNX Runtime multiplies one row by another routine than many, with other last bits: so a batch equals one by one.
+    """
+
+    OPTIONS = ("on-null", "output", "positive", "sha256")
+
+    def __init__(self, spec: EngineSpec, data: bytes) -> None:
+        problems = _option_problems(spec)
+        digest = hashlib.sha256(data).hexdigest()
+        wanted = spec.param("sha256", digest).lower()
+        if wanted != digest:
+            what = f"the model's bytes hash to {digest}."
+            problems.append(Problem("option 'sha256'", what, "Deploy the right file, or correct the option."))
+        self.spec = spec
+        self.version = digest[:12]
+        self._data = data
+        session, graph = _load(spec, data, problems)
+        nulls_as_nan = spec.param("on-null", "refuse") == "nan"
+        inputs = plan_inputs(session.get_inputs(), spec.inputs, nulls_as_nan, problems)
+        outputs = plan_outputs(session.get_outputs(), spec, graph, problems)
+        if problems or inputs is None or outputs is None:
+            raise ConfigError(problems)
+        self._inputs, self._outputs = inputs, outputs
+        self._session, self._owner = session, os.getpid()
+
+    @classmethod
+    def build(cls, spec: EngineSpec) -> OnnxEngine:
+        """Return the model that the spec names.
+
+        Raises
+        ------
+        ConfigError
+            Everything that is wrong with the spec, the file, or the two together.
+        """
+        return cls(spec, _read(spec))
+
+    @classmethod
+    def restore(cls, spec: EngineSpec, blob: bytes) -> OnnxEngine:
+        """Return the model that ``dump`` wrote; the file that the spec names is not read.
+
+        Raises
+        ------
+        SnapshotError
+            Damaged, of another protocol, or not a model for this spec.
+        """
+        if blob[:1] != bytes([PROTOCOL]):
+            found = blob[0] if blob else "nothing"
+            raise SnapshotError(f"the snapshot has protocol {found}; this version reads protocol {PROTOCOL}.")
+        digest, data = blob[1 : 1 + _HASH_BYTES], blob[1 + _HASH_BYTES :]
+        if hashlib.sha256(data).digest() != digest:
+            raise SnapshotError("the snapshot is damaged: its bytes do not have the hash that it names.")
+        try:
+            return cls(spec, data)
+        except ConfigError as error:
+            raise SnapshotError(f"the snapshot's model does not fit the spec: {error}") from error
+
+    def score(self, rows: Sequence[Mapping[str, Value]]) -> list[Score]:
+        """Answer ``rows`` in order; a row that does not fit is refused with its reason."""
+        columns = {name: [row.get(name) for row in rows] for name, _ in self.spec.inputs}
+        return self.score_columns(columns, len(rows))
+
+    def score_columns(self, columns: Mapping[str, Any], count: int) -> list[Score]:
+        """Answer rows that come as columns, as in an Arrow batch: the same as ``score``, and faster.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray or list
+            One per feature, each with ``count`` values; NULL is None.
+        count : int
+            Number of rows.
+        """
+        if not count:
+            return []
+        feeds, faults = self._inputs.feeds(columns, count)
+        answers = self._run(feeds, count - len(faults))
+        if not faults:
+            return answers
+        rest = iter(answers)
+        return [refused(faults[at]) if at in faults else next(rest) for at in range(count)]
+
+    def _run(self, feeds: dict[str, Any], count: int) -> list[Score]:
+        if not count:
+            return []
+        if not self._inputs.one_row:
+            try:
+                return self._ask(feeds, count)
+            except Exception as error:
+                if count == 1:
+                    return [refused(f"the model cannot score this row ({error})"[:500])]
+        elif count == 1:
+            try:
+                return self._outputs.scores(self._live().run(self._outputs.names, feeds), 1)
+            except Exception as error:
+                return [refused(f"the model cannot score this row ({error})"[:500])]
+        # One row at a time, so that a row that fails inside the model does not take the others with it.
+        return [
+            score
+            for at in range(count)
+            for score in self._run({name: array[at : at + 1] for name, array in feeds.items()}, 1)
+        ]
+
+    def _ask(self, feeds: dict[str, Any], count: int) -> list[Score]:
+        if count == 1:
+            feeds = {name: array.repeat(2, axis=0) for name, array in feeds.items()}
+        raw = self._live().run(self._outputs.names, feeds)
+        return self._outputs.scores(raw, max(count, 2))[:count]
+
+    def _live(self) -> Any:
+        """Return the session; a process that was forked makes its own, as the parent's threads are not there."""
+        if self._owner != os.getpid():
+            self._session, self._owner = _session(self._data), os.getpid()
+        return self._session
+
+    def dump(self) -> bytes:
+        """Return the protocol number, the model's SHA-256 and the model."""
+        return bytes([PROTOCOL]) + hashlib.sha256(self._data).digest() + self._data
+
+    def __reduce__(self) -> tuple[Any, tuple[EngineSpec, bytes]]:
+        return OnnxEngine.restore, (self.spec, self.dump())
+
+
+def _read(spec: EngineSpec) -> bytes:
+    where, problems = f"model '{spec.model[:80]}'", _option_problems(spec)
+    parts = urlsplit(spec.model)
+    data = b""
+    if parts.scheme == "data":
+        try:
+            data = base64.b64decode(unquote_to_bytes(spec.model.partition("base64,")[2]), validate=True)
+        except (binascii.Error, ValueError):
+            problems.append(Problem(where, "is not base64.", "Write it as data:;base64,... ."))
+    elif parts.scheme in ("", "file"):
+        path = Path(url2pathname(parts.path) if parts.scheme else spec.model)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            remedy = "Check the path; on a cluster every TaskManager must have the file."
+            problems.append(Problem(where, f"cannot be read ({error.strerror}).", remedy))
+        else:
+            if not data:
+                problems.append(Problem(where, "is an empty file.", "Export the model again."))
+    else:
+        problems.append(Problem(where, f"'{parts.scheme}:' cannot be read.", "Give a path or a file: URI."))
+    if not data:
+        raise ConfigError(problems)
+    return data
+
+
+def _option_problems(spec: EngineSpec) -> list[Problem]:
+    problems = []
+    for name, value in spec.params:
+        if name not in OnnxEngine.OPTIONS:
+            known = f"Known: {', '.join(OnnxEngine.OPTIONS)}."
+            problems.append(Problem(f"option '{name}'", "the ONNX engine has no such option.", known))
+        if name == "on-null" and value not in ("refuse", "nan"):
+            problems.append(
+                Problem("option 'on-null'", f"'{value}' is neither refuse nor nan.", "Give one of the two.")
+            )
+    if spec.task not in _TASKS:
+        problems.append(Problem(f"task '{spec.task}'", "there is no such task.", f"Known: {', '.join(_TASKS)}."))
+    names = [name for name, _ in spec.inputs]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(Problem(f"input '{name}'", "is declared twice.", "Give each feature its own name."))
+    return problems
+
+
+def _load(spec: EngineSpec, data: bytes, problems: list[Problem]) -> tuple[Any, Any]:
+    """Return session and graph; raises ConfigError with ``problems`` and what is wrong with the bytes."""
+    where = f"model '{spec.model[:80]}'"
+    try:
+        graph = read_graph(data)
+        if graph.external:
+            what = f"keeps weights in other files ({', '.join(graph.external[:5])}), which do not travel with it."
+            raise ConfigError([*problems, Problem(where, what, "Save it as one file (save_as_external_data=False).")])
+        return _session(data), graph
+    except ConfigError:
+        raise
+    except Exception as error:
+        what = f"is not a model that ONNX Runtime {onnxruntime.__version__} can load ({error})."
+        raise ConfigError(
+            [*problems, Problem(where, what, "Check the file, or export it for an older opset.")]
+        ) from error
+
+
+def _session(data: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    options.log_severity_level = _QUIET
+    for pool in ("intra_op", "inter_op"):
+        options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,210 @@
+"""The one builder of what goes into an ONNX model, driven by the model's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from thalweg.connector.errors import Problem
+from thalweg.udfs.engines.base import Field
+from thalweg.udfs.engines.onnx_columns import column
+
+__all__ = ["Inputs", "plan_inputs"]
+
+_TEXT = "tensor(string)"
+_DTYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int8)": np.int8,
+    "tensor(int16)": np.int16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+    _TEXT: np.object_,
+}
+_TAKES = {
+    "f": ("number", "integer", "boolean", "vector"),
+    "i": ("integer", "boolean"),
+    "u": ("integer", "boolean"),
+    "b": ("boolean",),
+    "O": ("string",),
+}
+_ASKS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "booleans", "O": "texts"}
+
+
+class _Slot(NamedTuple):
+    """One input of the model and the features that fill it."""
+
+    name: str
+    dtype: Any
+    rank: int
+    width: int
+    features: tuple[Field, ...]
+
+
+class Inputs:
+    """Turns columns of features into what the model is fed.
+
+    Parameters
+    ----------
+    slots : sequence of _Slot
+        From ``plan_inputs``.
+    nulls_as_nan : bool
+        Whether a missing number goes into the model as NaN, instead of the row being refused.
+    one_row : bool
+        Whether the model takes one row at a time.
+    """
+
+    def __init__(self, slots: Sequence[_Slot], nulls_as_nan: bool, one_row: bool) -> None:
+        self.one_row = one_row
+        self._slots = tuple(slots)
+        self._nulls_as_nan = nulls_as_nan
+
+    def feeds(self, columns: Mapping[str, Any], count: int) -> tuple[dict[str, Any], dict[int, str]]:
+        """Return the arrays of the rows that fit, by input, and the reasons of the rows that do not, by place.
+
+        Parameters
+        ----------
+        columns : mapping of str to array or list
+            One per feature; a feature that is missing counts as NULL.
+        count : int
+            Number of rows.
+        """
+        faults: dict[int, list[str]] = {}
+        arrays: list[tuple[_Slot, list[Any]]] = []
+        for slot in self._slots:
+            made = []
+            for field in slot.features:
+                values = columns.get(field.name)
+                values = [None] * count if values is None else values
+                if len(values) != count:
+                    raise ValueError(f"column '{field.name}' has {len(values)} values for {count} rows")
+                made.append(column(field, values, slot.dtype, slot.width, self._nulls_as_nan, faults))
+            arrays.append((slot, made))
+        keep = [at for at in range(count) if at not in faults] if faults else None
+        feeds = {
+            slot.name: _joined(
+                slot, [part if keep is None else part[keep] for part in made], count if keep is None else len(keep)
+            )
+            for slot, made in arrays
+        }
+        return feeds, {at: "; ".join(reasons) for at, reasons in faults.items()}
+
+
+def _joined(slot: _Slot, parts: list[Any], count: int) -> Any:
+    if slot.rank == 1:
+        return parts[0]
+    if len(parts) == 1:
+        return parts[0].reshape(count, slot.width)
+    return np.stack(parts, axis=1)
+
+
+def plan_inputs(
+    declared: Iterable[Any], fields: Sequence[Field], nulls_as_nan: bool, problems: list[Problem]
+) -> Inputs | None:
+    """Say which features go into which input of the model; what is wrong goes into ``problems``.
+
+    An input whose name is a feature's takes that feature. The other inputs take the features that are left, in the
+    order of the declaration: an input of texts the strings, one of numbers the rest, each as many as it is wide.
+
+    Parameters
+    ----------
+    declared : iterable of onnxruntime.NodeArg
+        The model's inputs.
+    fields : sequence of Field
+        The declared features.
+    nulls_as_nan : bool
+        Passed on.
+    problems : list of Problem
+        Is added to.
+    """
+    before = len(problems)
+    left = {field.name: field for field in fields}
+    inputs = [node for node in declared if _feedable(node, problems)]
+    slots: list[_Slot] = []
+    unnamed = []
+    for node in inputs:
+        field = left.pop(node.name, None)
+        if field is None:
+            unnamed.append(node)
+        else:
+            slots.append(_slot(node, (field,), problems))
+    for family in (True, False):
+        rivals = [node for node in unnamed if (node.type == _TEXT) is family]
+        if len(rivals) > 1 and any(_width(node) is None for node in rivals):
+            what = f"these inputs do not say how many features each takes: {', '.join(n.name for n in rivals)}."
+            remedy = "Export the model with fixed widths, or give features the names of the inputs."
+            problems.append(Problem("ONNX model", what, remedy))
+    for node in unnamed:
+        fitting = [field for field in left.values() if (field.kind == "string") == (node.type == _TEXT)]
+        width = _width(node)
+        vectors = [field for field in fitting if field.kind == "vector"]
+        taken = vectors[:1] or fitting[: len(fitting) if width is None else width]
+        for field in taken:
+            del left[field.name]
+        if taken:
+            slots.append(_slot(node, tuple(taken), problems))
+        else:
+            what = f"no feature is left for this input ({_shown(node)})."
+            problems.append(Problem(f"input '{node.name}' of the model", what, f"Declare it: INPUT ({node.name} ...)."))
+    for field in left.values():
+        what = f"the model does not use it; it takes {', '.join(f'{n.name} {_shown(n)}' for n in inputs) or 'nothing'}."
+        problems.append(
+            Problem(f"input '{field.name}'", what, "Remove it from INPUT, or give it the name of a model's input.")
+        )
+    if len(problems) > before:
+        return None
+    return Inputs(slots, nulls_as_nan, any(node.shape and node.shape[0] == 1 for node in inputs))
+
+
+def _feedable(node: Any, problems: list[Problem]) -> bool:
+    where = f"input '{node.name}' of the model"
+    if node.type not in _DTYPES:
+        problems.append(
+            Problem(where, f"is a {node.type}, which cannot be fed.", "Export the model with tensor inputs.")
+        )
+        return False
+    if len(node.shape) not in (1, 2):
+        what = f"has the shape {list(node.shape)}: features are fed as [rows] or [rows, width]."
+        problems.append(Problem(where, what, "Export the model with one row of features per event."))
+        return False
+    if isinstance(node.shape[0], int) and node.shape[0] != 1:
+        what = f"takes exactly {node.shape[0]} rows at a time."
+        problems.append(Problem(where, what, "Export the model with a dynamic batch axis."))
+        return False
+    return True
+
+
+def _slot(node: Any, features: tuple[Field, ...], problems: list[Problem]) -> _Slot:
+    dtype, width = _DTYPES[node.type], _width(node)
+    letter = np.dtype(dtype).kind
+    for name, kind in features:
+        if kind not in _TAKES[letter]:
+            what = f"is declared as {kind}, and the model's input '{node.name}' takes {_ASKS[letter]} ({_shown(node)})."
+            problems.append(
+                Problem(f"input '{name}'", what, "Declare the type the model was trained with, or CAST in a view.")
+            )
+    vectors = [field.name for field in features if field.kind == "vector"]
+    if vectors and (width is None or len(node.shape) == 1):
+        what = f"is a vector, and the model's input '{node.name}' does not say how wide it is ({_shown(node)})."
+        problems.append(Problem(f"input '{vectors[0]}'", what, "Export the model with a fixed width."))
+    elif not vectors and width is not None and width != len(features):
+        names = ", ".join(field.name for field in features)
+        what = f"takes {width} features and gets {len(features)} ({names})."
+        problems.append(
+            Problem(f"input '{node.name}' of the model", what, "Declare the features the model was trained with.")
+        )
+    return _Slot(node.name, dtype, len(node.shape), width or len(features), features)
+
+
+def _width(node: Any) -> int | None:
+    if len(node.shape) == 1:
+        return 1
+    return node.shape[1] if isinstance(node.shape[1], int) else None
+
+
+def _shown(node: Any) -> str:
+    return f"{node.type} {[size if isinstance(size, int) else 'n' for size in node.shape]}"
