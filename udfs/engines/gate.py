@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from math import isfinite
+from math import hypot, isfinite
 from operator import itemgetter
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 from thalweg.connector.errors import RecordError
 from thalweg.udfs.engines.base import Field
 
-__all__ = ["Gate", "coerce"]
+__all__ = ["Gate", "coerce", "usable"]
 
 _EXACT: dict[str, type] = {"number": float, "integer": int, "boolean": bool, "string": str}
 _LARGEST_INTEGER = 2**63
+_LARGEST = 1e150  # its square is still finite: one larger value in a scaler is infinite variance for ever
 
 
 def coerce(name: str, kind: str, value: object) -> Any:
@@ -47,7 +48,7 @@ def coerce(name: str, kind: str, value: object) -> Any:
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if type(value) is _EXACT[kind] and kind != "number":
+    if type(value) is _EXACT[kind] and kind in ("boolean", "string"):
         return value
     if kind in ("number", "integer") and isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         try:
@@ -55,13 +56,30 @@ def coerce(name: str, kind: str, value: object) -> Any:
         except (OverflowError, ValueError):
             number = float("inf")
         if not isfinite(number):
-            raise RecordError(f"'{name}' is not finite ({value})")
+            raise RecordError(f"'{name}' is not finite ({number})")
         if kind == "number":
             return number
-        if value == int(value) and abs(value) < _LARGEST_INTEGER:
-            return int(value)
+        whole = int(value)
+        if value == whole and -_LARGEST_INTEGER <= whole < _LARGEST_INTEGER:
+            return whole
     article = "an" if kind == "integer" else "a"
-    raise RecordError(f"'{name}' should be {article} {kind} and is {value!r:.40} ({type(value).__name__})")
+    # Python refuses to write out a very long whole number.
+    shown = "very long" if isinstance(value, int) and value.bit_length() > 99 else f"{value!r:.40}"
+    raise RecordError(f"'{name}' should be {article} {kind} and is {shown} ({type(value).__name__})")
+
+
+def usable(name: str, kind: str, value: object) -> Any:
+    """Return ``coerce``'s answer for something that is to be learned; beyond 1e150 a number cannot be computed with.
+
+    Raises
+    ------
+    RecordError
+        Another type, not finite, or too large.
+    """
+    found = coerce(name, kind, value)
+    if kind == "number" and abs(found) >= _LARGEST:
+        raise RecordError(f"'{name}' is too large to be computed with ({found})")
+    return found
 
 
 class Gate:
@@ -91,22 +109,23 @@ class Gate:
         self._inputs = tuple(inputs)
         self._types = [_EXACT[field.kind] for field in inputs]
         self._take = _getter(self.names)
-        self._floats = _getter([at for at, field in enumerate(inputs) if field.kind == "number"])
+        self._numbers = _getter([at for at, field in enumerate(inputs) if field.kind in ("number", "integer")])
+        self._limit = float(_LARGEST_INTEGER) if any(field.kind == "integer" for field in inputs) else _LARGEST
 
     def values(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the features in declared order; raises RecordError naming every feature at fault."""
         try:
             values = self._take(row)
-        except KeyError:
-            return tuple(self._slow(row, False).values())
-        # The sum of floats is finite only if each is; where it overflows, the slow way looks at each.
-        if list(map(type, values)) == self._types and isfinite(sum(self._floats(values))):
-            return values
+            # The length of the vector of numbers is below the limit only if each is, and NaN is below nothing.
+            if list(map(type, values)) == self._types and hypot(*self._numbers(values)) < self._limit:
+                return values
+        except (KeyError, OverflowError):
+            pass
         return tuple(self._slow(row, False).values())
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a new dict of the features in declared order, without those that are left out."""
-        if self.skip_null and (len(row) < len(self.names) or None in row.values() or not row.keys() >= set(self.names)):
+        if self.skip_null and any(row.get(name) is None for name in self.names):
             return self._slow(row, True)
         return dict(zip(self.names, self.values(row), strict=True))
 
@@ -120,7 +139,7 @@ class Gate:
                     faults.append(f"'{name}' is {'NULL' if name in row else 'missing'}")
                 continue
             try:
-                found[name] = coerce(name, kind, value)
+                found[name] = usable(name, kind, value)
             except RecordError as error:
                 faults.append(str(error))
         if faults:

@@ -93,7 +93,7 @@ def _cast(values: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any] | No
     with np.errstate(over="ignore"):
         out = values.astype(dtype)
     fits = np.isfinite(out) if dtype in _FLOATS else out == values
-    return out if fits.all() else None
+    return out if bool(fits.all()) else None
 
 
 def _objects(values: list[str]) -> np.ndarray[Any, Any]:
@@ -109,10 +109,12 @@ def _scalar(name: str, kind: str, value: Any, dtype: Any, nulls_as_nan: bool) ->
             return np.nan
         raise RecordError(f"'{name}' is NULL")
     found = coerce(name, kind, value)
-    if dtype in (np.object_, np.bool_):
-        return found
-    bounds = np.finfo(dtype) if dtype in _FLOATS else np.iinfo(dtype)
-    if not bounds.min <= found <= bounds.max:
+    if dtype in _FLOATS:
+        with np.errstate(over="ignore"):
+            fits = bool(np.isfinite(dtype(found)))
+    else:
+        fits = dtype in (np.object_, np.bool_) or np.iinfo(dtype).min <= found <= np.iinfo(dtype).max
+    if not fits:
         raise RecordError(f"'{name}' is too large for the model's {np.dtype(dtype)} ({found})")
     return found
 

@@ -187,6 +187,9 @@ def _read(spec: EngineSpec) -> bytes:
             data = base64.b64decode(unquote_to_bytes(spec.model.partition("base64,")[2]), validate=True)
         except (binascii.Error, ValueError):
             problems.append(Problem(where, "is not base64.", "Write it as data:;base64,... ."))
+        else:
+            if not data:
+                problems.append(Problem(where, "has no bytes.", "Write it as data:;base64,... ."))
     elif parts.scheme in ("", "file"):
         path = Path(url2pathname(parts.path) if parts.scheme else spec.model)
         try:

@@ -115,7 +115,8 @@ def _graph(
 
 
 def _node(view: memoryview, external: list[str], producers: dict[bytes, _Node] | None, depth: int) -> None:
-    op, classes = b"", ()
+    op = b""
+    classes: tuple[str, ...] = ()
     inputs: list[bytes] = []
     outputs: list[bytes] = []
     for number, value in _fields(view):

@@ -68,10 +68,8 @@ class Outputs:
                 raise ValueError(f"it gave {len(part)} answers for {count} rows")
         if self._task == "classification":
             return self._classified(label, values, count)
-        if self._task == "clustering":
-            return [
-                Score(float(cluster), str(int(cluster))) for cluster in (label if label is not None else []).tolist()
-            ]
+        if self._task == "clustering" and label is not None:
+            return [Score(float(cluster), str(int(cluster))) for cluster in label.tolist()]
         numbers = np.asarray(values, dtype=np.float64).reshape(count, -1)
         if numbers.shape[1] != 1:
             raise ValueError(f"it gave {numbers.shape[1]} numbers for one row")

@@ -90,15 +90,45 @@ def _made(*args: object) -> Dummy:
     return object.__new__(Dummy)
 
 
-def _stateless(cls: type) -> type:
-    def refuse(self: object, state: object) -> None:
+class _Stateless:
+    def __setstate__(self, state: object) -> None:
         raise SnapshotError("a state is given to a container.")
 
-    return type(cls.__name__, (cls,), {"__setstate__": refuse})
+
+class _Counter(_Stateless, collections.Counter[Any]):
+    def __init__(self, counts: dict[Any, Any] | None = None) -> None:
+        if counts is not None and (type(counts) is not dict or _COPIED in counts):
+            raise SnapshotError("a counter in it is filled from what is no dictionary of its own.")
+        super().__init__(counts or {})
+        if counts is not None:
+            counts[_COPIED] = 0
 
 
-_DUMMY_CONTAINERS = {
-    key: cls if key[1] in ("partial", "itemgetter") else _stateless(cls) for key, cls in _CONTAINERS.items()
+class _OrderedDict(_Stateless, collections.OrderedDict[Any, Any]):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class _Default(_Stateless, collections.defaultdict[Any, Any]):
+    def __init__(self, factory: Any = None) -> None:
+        super().__init__(factory)
+
+
+class _Deque(_Stateless, collections.deque[Any]):
+    def __init__(self, items: Any = (), maxlen: int | None = None) -> None:
+        if type(items) not in (tuple, list) or items:
+            raise SnapshotError("a deque in it is filled by a call.")
+        super().__init__((), maxlen)
+
+
+_COPIED = object()
+# Containers that a pickle fills item by item; where it hands over items in a call, a few bytes could copy very many.
+_DUMMY_CONTAINERS: dict[tuple[str, str], Any] = {
+    **_CONTAINERS,
+    ("collections", "Counter"): _Counter,
+    ("collections", "OrderedDict"): _OrderedDict,
+    ("collections", "defaultdict"): _Default,
+    ("collections", "deque"): _Deque,
 }
 
 

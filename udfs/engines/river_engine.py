@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from river import linear_model
-from thalweg.connector.errors import ConfigError, ModelError, Problem, RecordError, SnapshotError
+from thalweg.connector.errors import RecordError, SnapshotError
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score, Value
-from thalweg.udfs.engines.gate import Gate
-from thalweg.udfs.engines.model_text import ModelText, parse
 from thalweg.udfs.engines.river_kernel import LinearKernel
-from thalweg.udfs.engines.river_steps import Steps, Traces
-from thalweg.udfs.engines.river_tasks import TASKS, Task
+from thalweg.udfs.engines.river_plan import PARAMS, RiverPlan, plan_of
+from thalweg.udfs.engines.river_steps import Steps, Traces, shape
+from thalweg.udfs.engines.river_tasks import UNFINISHED
 from thalweg.udfs.engines.safe_pickle import dumps, loads
 
 __all__ = ["RiverEngine"]
 
 PROTOCOL = 1
-_PARAMS = {"min-samples": "1", "on-null": "refuse", "seed": "0"}
-_CHECK_EVERY = 256
+# protocol, checksum of all that follows, what the snapshot must agree with, form, rows learned
+_HEAD = struct.Struct(">BI8sBQ")
+_CHECKED_FROM = 5
+_PICKLED, _PACKED, _LOST = range(3)
 _LARGEST_WEIGHT = 1e12  # River clips gradients there; a weight that size is no longer learning
+_DIVERGED = Score(None, None, None, "refused", "the model has diverged and waits to be put back to its last good copy")
 _new = tuple.__new__
-
-
-class _Plan(NamedTuple):
-    """What all models of one spec share."""
-
-    text: ModelText
-    task: Task
-    gate: Gate
-    seed: int
-    min_samples: int
-    shape: str
-    kernel: bool
 
 
 class RiverEngine:
     """A River model that scores and learns rows of plain values.
-
-    A customer's own engine is a class with these five methods (``build``, ``restore``, ``score``, ``learn``, ``dump``)
-    that its package names in the entry-point group ``thalweg.engines``; ``checks.check_engine`` tells whether it keeps
-    the promises that a job relies on.
 
     Parameters
     ----------
@@ -62,6 +49,9 @@ class RiverEngine:
     Scores are bit for bit those of River's own loop (``predict_proba_one``, then ``learn_one``). Unlike there, a score
     leaves no trace in the model, and one bad value is refused instead of turning every weight into NaN.
 
+    Weights can nevertheless grow past all use. Then ``healthy`` is False, answers that are not finite are refused, and
+    the tight loop only counts what it is given, until the operator puts the last good copy in the model's place.
+
     Examples
     --------
     >>> from thalweg.udfs.engines.base import Field
@@ -78,18 +68,18 @@ class RiverEngine:
     20
     """
 
-    def __init__(self, spec: EngineSpec, model: Any, learned: int, seen: tuple[str, ...]) -> None:
+    OPTIONS = tuple(PARAMS)
+
+    def __init__(self, spec: EngineSpec, plan: RiverPlan, state: _State) -> None:
         self.spec = spec
-        self.learned = learned
-        plan = _plan(spec)
-        self._model, self._gate, self._task = model, plan.gate, plan.task
-        self._unseen = set(plan.gate.names) - set(seen)
-        self._broken = ""
-        self._last: Any = None
-        self._kernel = LinearKernel.of(model, plan.gate.names) if plan.kernel else None
-        self._steps = Steps(model)
-        self._traces = Traces(model)
-        self._ready_at = max(plan.min_samples, plan.task.warm_up(self._steps.last))
+        self.learned, self._lost, self._kernel, model, seen = state
+        self._plan, self._gate, self._task, self._ready_at = plan, plan.gate, plan.task, plan.ready_at
+        if self._kernel is None:
+            self._model = model
+            self._unseen = set(plan.gate.names).difference(seen)
+            self._steps = Steps(model)
+            self._traces = Traces(model)
+            self._last: Any = None
 
     @classmethod
     def build(cls, spec: EngineSpec) -> RiverEngine:
@@ -100,8 +90,8 @@ class RiverEngine:
         ConfigError
             Everything that is wrong with the spec.
         """
-        plan = _plan(spec)
-        return cls(spec, plan.text.construct(plan.seed), 0, ())
+        plan = plan_of(spec)
+        return cls(spec, plan, _empty(plan, 0, False))
 
     @classmethod
     def restore(cls, spec: EngineSpec, blob: bytes) -> RiverEngine:
@@ -110,31 +100,45 @@ class RiverEngine:
         Raises
         ------
         SnapshotError
-            Damaged, hostile, of another protocol, or of a model with another shape than the spec's.
+            Damaged, hostile, of another protocol, or of another model than the spec's.
         """
+        plan = plan_of(spec)
         if blob[:1] != bytes([PROTOCOL]):
             found = blob[0] if blob else "nothing"
             raise SnapshotError(f"the snapshot has protocol {found}; this version reads protocol {PROTOCOL}.")
-        state = loads(blob[1:])
-        plan = _plan(spec)
-        if type(state) is not list or len(state) != 3 or type(state[0]) is not int or type(state[1]) is not tuple:
-            raise SnapshotError("the snapshot does not hold a River model.")
-        learned, seen, model = state
-        if (shape := _shape(model)) != plan.shape:
-            raise SnapshotError(f"the snapshot holds {shape}; the spec describes {plan.shape}.")
-        return cls(spec, model, learned, seen)
+        if len(blob) < _HEAD.size:
+            raise SnapshotError("the snapshot is damaged: it ends too early.")
+        _, check, digest, form, learned = _HEAD.unpack_from(blob)
+        if zlib.crc32(blob[_CHECKED_FROM:]) != check:
+            raise SnapshotError("the snapshot is damaged: its checksum does not fit.")
+        if digest != plan.digest:
+            what = "the snapshot was learned with another model text, other features or another output"
+            raise SnapshotError(f"{what}; to begin anew, give the model another name.")
+        try:
+            return cls(spec, plan, _state(plan, form, learned, blob[_HEAD.size :]))
+        except SnapshotError:
+            raise
+        except Exception as error:
+            raise SnapshotError(f"the snapshot is damaged ({type(error).__name__}: {error}).") from error
+
+    @property
+    def version(self) -> str:
+        """Name of this state of the model: the number of rows it has learned."""
+        return str(self.learned)
 
     @property
     def model(self) -> Any:
         """The River model, with all that has been learned."""
-        if self._kernel is not None:
-            self._kernel.flush()
-        return self._model
+        if self._kernel is None:
+            return self._model
+        model = self._plan.model()
+        self._kernel.fill(model, self._gate.names)
+        return model
 
     @property
     def advice(self) -> tuple[str, ...]:
         """Settings of the model text that are legal and known to go wrong."""
-        return _plan(self.spec).text.advice
+        return self._plan.text.advice
 
     def score(self, rows: Sequence[Mapping[str, Value]]) -> list[Score]:
         """Answer ``rows`` in order; a row that does not fit is refused with its reason."""
@@ -151,13 +155,15 @@ class RiverEngine:
         return self._gate.values(row) if self._kernel is not None else self._gate.row(row)
 
     def _answer(self, taken: Any) -> Score:
+        if self._lost:
+            return _DIVERGED
         if self.learned < self._ready_at:
             return NOT_READY
         kernel = self._kernel
         if kernel is not None:
             value = kernel.probability(taken) if kernel.logistic else kernel.raw(taken)
             if not isfinite(value):
-                return Score(None, None, None, "refused", "the model's answer is not a finite number")
+                return UNFINISHED
             label = None if not kernel.logistic else "true" if value > 1.0 - value else "false"
             return _new(Score, (value, label, None, "ok", ""))
         if self._unseen:
@@ -166,9 +172,8 @@ class RiverEngine:
         try:
             score: Score = self._traces.keep(self._task.ask, self._steps, taken)
         except Exception as error:
-            return Score(
-                None, None, None, "refused", f"the model cannot score this row ({type(error).__name__}: {error})"
-            )
+            reason = f"the model cannot score this row ({type(error).__name__}: {error})"
+            return Score(None, None, None, "refused", reason)
         return score
 
     def learn(self, row: Mapping[str, Value], label: Value = None) -> None:
@@ -177,9 +182,8 @@ class RiverEngine:
         Raises
         ------
         RecordError
-            The row or the label does not fit; the model is unchanged.
-        ModelError
-            The model has diverged or failed inside; roll back to its last good bytes.
+            The row or the label does not fit, and the model is unchanged; or River failed on the row, and what its
+            parts had learned of it by then stays.
         """
         taken = self._take(row)
         self._teach(taken, self._task.label(label))
@@ -193,120 +197,79 @@ class RiverEngine:
         return score
 
     def _teach(self, taken: Any, label: Any) -> None:
-        try:
-            if self._kernel is not None:
-                fine = self._kernel.learn(taken, label)
-            else:
-                if self._unseen:
-                    self._unseen.difference_update(taken)
+        if self._lost:
+            pass
+        elif self._kernel is not None:
+            self._lost = not self._kernel.learn(taken, label)
+        else:
+            try:
                 self._task.learn(self._steps.last, self._steps.learn(taken), label)
-                fine = True
-        except Exception as error:
-            self._broken = f"failed while learning ({type(error).__name__}: {error})"
-            raise ModelError(f"the model {self._broken}; roll back to its last good bytes.") from error
+            except Exception as error:
+                reason = f"the model cannot learn this row ({type(error).__name__}: {error})"
+                raise RecordError(reason) from error
+            if self._unseen:
+                self._unseen.difference_update(taken)
+            self._last = taken
         self.learned += 1
-        self._last = taken
-        if not fine or (self.learned % _CHECK_EVERY == 0 and not self.healthy()):
-            self._broken = self._broken or "diverged: its numbers are no longer finite, or have grown past all use"
-            raise ModelError(f"the model {self._broken}; roll back to its last good bytes and scale its features.")
 
     def healthy(self) -> bool:
         """Return whether the model's numbers are still of use: finite, and no linear weight beyond 1e12."""
-        if self._broken:
+        if self._lost:
             return False
-        for linear in _linear_parts(self.model):
-            size = sum(map(abs, linear.weights.values())) + abs(linear.intercept)
-            if not size < _LARGEST_WEIGHT:
-                return False
-        return self._last is None or not self._answer(self._last).reason.startswith("the model's answer is not")
+        if self._kernel is not None:
+            return self._kernel.size() < _LARGEST_WEIGHT
+        sizes = [sum(map(abs, part.weights.values())) + abs(part.intercept) for part in _linear(self._model)]
+        if not all(size < _LARGEST_WEIGHT for size in sizes):
+            return False
+        return self._last is None or self._answer(self._last).reason != UNFINISHED.reason
 
     def dump(self) -> bytes:
-        """Return the model as bytes, the same for the same state.
+        """Return the model as bytes, the same for the same state; of a lost model only that it is lost.
 
         Raises
         ------
         ModelError
-            The model has diverged: such a state must not replace the last good one.
+            The model is nested too deeply to be written.
         """
-        if not self.healthy():
-            what = self._broken or "diverged: its numbers are no longer finite, or have grown past all use"
-            raise ModelError(f"the model {what}; roll back to its last good bytes.")
-        seen = tuple(name for name in self._gate.names if name not in self._unseen)
-        return bytes([PROTOCOL]) + dumps([self.learned, seen, self.model])
+        if self._lost:
+            form, body = _LOST, b""
+        elif self._kernel is not None:
+            form, body = _PACKED, self._kernel.pack()
+        else:
+            seen = tuple(name for name in self._gate.names if name not in self._unseen)
+            form, body = _PICKLED, dumps([seen, self._model])
+        rest = _HEAD.pack(PROTOCOL, 0, self._plan.digest, form, self.learned)[_CHECKED_FROM:] + body
+        return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
 
 
-def _linear_parts(model: Any) -> list[Any]:
+_State = tuple[int, bool, "LinearKernel | None", Any, tuple[str, ...]]
+"""Rows learned, whether all is lost, the tight loop or None, the River model where there is none, features seen."""
+
+
+def _empty(plan: RiverPlan, learned: int, lost: bool) -> _State:
+    if plan.kernel is not None:
+        return learned, lost, plan.kernel.fresh(), None, ()
+    return learned, lost, None, plan.model(), ()
+
+
+def _state(plan: RiverPlan, form: int, learned: int, body: bytes) -> _State:
+    if form == _LOST and not body:
+        return _empty(plan, learned, True)
+    if form == _PACKED and plan.kernel is not None:
+        kernel = plan.kernel.fresh()
+        kernel.unpack(body)
+        return learned, False, kernel, None, ()
+    if form != _PICKLED or plan.kernel is not None:
+        raise SnapshotError("the snapshot is damaged: it has a form that this model does not have.")
+    found = loads(body)
+    if type(found) is not list or len(found) != 2 or type(found[0]) is not tuple:
+        raise SnapshotError("the snapshot does not hold a River model.")
+    seen, model = found
+    if (held := shape(model)) != plan.shape:
+        raise SnapshotError(f"the snapshot holds {held}; the spec describes {plan.shape}.")
+    return learned, False, None, model, seen
+
+
+def _linear(model: Any) -> list[Any]:
     parts = list(model.steps.values()) if hasattr(model, "steps") else [model]
     return [part for part in parts if isinstance(part, linear_model.base.GLM)]
-
-
-def _shape(model: Any) -> str:
-    """Return the class names of a model and its steps."""
-    inner: Mapping[str, Any] = getattr(model, "steps", None) or getattr(model, "transformers", None) or {}
-    name = type(model).__name__
-    return f"{name}({', '.join(map(_shape, inner.values()))})" if isinstance(inner, dict) and inner else name
-
-
-@lru_cache(maxsize=256)
-def _plan(spec: EngineSpec) -> _Plan:
-    problems: list[Problem] = []
-    where = f"model {spec.output.name}"
-    if spec.task not in TASKS:
-        raise ConfigError(
-            [Problem(f"task '{spec.task}'", "River has no such task.", f"Known: {', '.join(sorted(TASKS))}.")]
-        )
-    task = TASKS[spec.task](spec)
-    problems.extend(_field_problems(spec, task))
-    numbers = {name: _whole(spec, name, problems) for name in ("min-samples", "seed")}
-    if spec.param("on-null", "refuse") not in ("refuse", "skip"):
-        problems.append(Problem("option 'on-null'", "is neither refuse nor skip.", "Give one of the two."))
-    for name, _ in spec.params:
-        if name not in _PARAMS:
-            problems.append(
-                Problem(f"option '{name}'", "the River engine has no such option.", f"Known: {', '.join(_PARAMS)}.")
-            )
-    try:
-        text = parse(spec.model)
-        model = text.construct(numbers["seed"])
-    except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
-    if not problems and (misfit := task.fit(model)):
-        problems.append(misfit)
-    if not problems:
-        try:
-            loads(dumps(model))
-        except (ModelError, SnapshotError) as error:
-            problems.append(Problem(where, f"cannot be kept in a snapshot: {error}", "Choose another estimator."))
-    if problems:
-        raise ConfigError(problems)
-    strict = spec.param("on-null", "refuse") == "refuse"
-    numeric = all(field.kind in ("number", "integer", "boolean") for field in spec.inputs)
-    gate = Gate(spec.inputs, skip_null=not strict)
-    kernel = strict and numeric and spec.task in ("classification", "regression")
-    return _Plan(text, task, gate, numbers["seed"], numbers["min-samples"], _shape(model), kernel)
-
-
-def _whole(spec: EngineSpec, name: str, problems: list[Problem]) -> int:
-    given = spec.param(name, _PARAMS[name])
-    if not given.isascii() or not given.isdigit() or len(given) > 9:
-        problems.append(Problem(f"option '{name}'", f"'{given}' is not a whole number.", "Give digits."))
-        return 0
-    return int(given)
-
-
-def _field_problems(spec: EngineSpec, task: Task) -> list[Problem]:
-    problems = []
-    if not spec.inputs:
-        problems.append(Problem("inputs", "there are none.", "Declare at least one feature."))
-    for name, kind in spec.inputs:
-        if kind not in ("number", "integer", "boolean", "string"):
-            problems.append(
-                Problem(f"input '{name}'", f"River takes no {kind}.", "Spread it into one column per number.")
-            )
-    names = [field.name for field in spec.inputs]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(Problem(f"input '{name}'", "is declared twice.", "Give each feature its own name."))
-    if spec.output.kind not in task.outputs:
-        remedy = f"Declare one of: {', '.join(task.outputs)}."
-        problems.append(Problem(f"output '{spec.output.name}'", f"{spec.task} gives no {spec.output.kind}.", remedy))
-    return problems

@@ -1,18 +1,34 @@
 """The commonest River pipelines as one tight loop: ``StandardScaler()``, then logistic or linear regression.
 
 Every arithmetic operation is River's own, in River's order, so that scores and weights are the same bits; what is gone
-is dictionaries, context managers and checks. The River objects stay the owner of the state: ``flush`` writes it back.
+is dictionaries, context managers and checks. The state is a handful of floats, which are written and read as such.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from math import exp, isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from river import compose, linear_model, optim, preprocessing
 
 __all__ = ["LinearKernel"]
+
+_HEAD = struct.Struct("<qqd")  # rows learned by the scaler, steps of the optimizer, intercept
+
+
+class _Settings(NamedTuple):
+    """What a model text fixes for all its models."""
+
+    logistic: bool
+    width: int
+    intercept: float
+    rate: float
+    intercept_rate: float
+    clip: float
+    positive: float
+    negative: float
 
 
 class LinearKernel:
@@ -24,31 +40,51 @@ class LinearKernel:
         True for LogisticRegression, False for LinearRegression.
     """
 
-    def __init__(
-        self, scaler: Any, linear: Any, names: Sequence[str], state: tuple[int, list[Any], list[Any], list[Any]]
-    ):
-        self.logistic = type(linear) is linear_model.LogisticRegression
-        self._scaler, self._linear, self._names = scaler, linear, tuple(names)
-        self._count, self._means, self._vars, self._weights = state
-        self._deviations = [var**0.5 for var in self._vars]
-        self._intercept = linear.intercept
-        self._iterations = linear.optimizer.n_iterations
-        self._rate = linear.optimizer.lr.learning_rate
-        self._intercept_rate = linear.intercept_lr.learning_rate
-        self._clip = float(linear.clip_gradient)
-        if self.logistic:
-            self._positive, self._negative = linear.loss.weight_pos, linear.loss.weight_neg
+    def __init__(self, settings: _Settings) -> None:
+        self._settings = settings
+        self.logistic, width, self._intercept, self._rate, self._intercept_rate, self._clip, *weights = settings
+        self._positive, self._negative = weights
+        self._count = self._iterations = 0
+        self._means, self._vars, self._deviations, self._weights = ([0.0] * width for _ in range(4))
 
     @classmethod
-    def of(cls, model: Any, names: Sequence[str]) -> LinearKernel | None:
-        """Return the loop for ``model``, or None where its shape or settings are not the plain ones."""
+    def of(cls, model: Any, width: int) -> LinearKernel | None:
+        """Return the loop for a model that has learned nothing, or None where its shape or settings are not plain."""
         if type(model) is not compose.Pipeline or len(model.steps) != 2:
             return None
         scaler, linear = model.steps.values()
         if type(scaler) is not preprocessing.StandardScaler or not scaler.with_std or not _plain(linear):
             return None
-        state = _state(scaler, linear, names)
-        return None if state is None else cls(scaler, linear, names, state)
+        logistic = type(linear) is linear_model.LogisticRegression
+        numbers = [linear.intercept, linear.optimizer.lr.learning_rate, linear.intercept_lr.learning_rate]
+        weights = [linear.loss.weight_pos, linear.loss.weight_neg] if logistic else [1.0, 1.0]
+        return cls(_Settings(logistic, width, *map(float, [*numbers, linear.clip_gradient, *weights])))
+
+    def fresh(self) -> LinearKernel:
+        """Return the loop of another model with the same settings, which has learned nothing."""
+        return LinearKernel(self._settings)
+
+    def pack(self) -> bytes:
+        """Return the state as bytes."""
+        table = (*self._means, *self._vars, *self._weights)
+        return _HEAD.pack(self._count, self._iterations, self._intercept) + struct.pack(f"<{len(table)}d", *table)
+
+    def unpack(self, state: bytes) -> None:
+        """Take the state that ``pack`` wrote; raises ValueError."""
+        width = self._settings.width
+        if len(state) != _HEAD.size + 24 * width:
+            raise ValueError("it is not as long as the number of features asks for")
+        self._count, self._iterations, self._intercept = _HEAD.unpack_from(state)
+        table = struct.unpack_from(f"<{3 * width}d", state, _HEAD.size)
+        self._means, self._vars = list(table[:width]), list(table[width : 2 * width])
+        self._weights = list(table[2 * width :])
+        if self._count < 0 or not all(var >= 0 for var in self._vars):
+            raise ValueError("it holds a number that cannot be")
+        self._deviations = [var**0.5 for var in self._vars]
+
+    def size(self) -> float:
+        """Return the sum of the absolute weights: how far the model has gone, or not finite where it is lost."""
+        return sum(map(abs, self._weights)) + abs(self._intercept)
 
     def raw(self, values: Sequence[float]) -> float:
         """Return the dot product with the scaled features, plus the intercept."""
@@ -92,27 +128,27 @@ class LinearKernel:
         for at, z in enumerate(scaled):
             weights[at] -= z * gradient * rate
         self._iterations += 1
-        return isfinite(self._intercept)
+        return isfinite(raw)
 
     def _log_gradient(self, raw: float, label: float) -> float:
         sign, weight = (1, self._positive) if label else (-1, self._negative)
         z = raw * sign
         if z > 18.0:
-            return weight * exp(-z) * -sign  # type: ignore[no-any-return]
+            return weight * exp(-z) * -sign
         if z < -18.0:
-            return weight * -sign  # type: ignore[no-any-return]
-        return weight * -sign / (exp(z) + 1.0)  # type: ignore[no-any-return]
+            return weight * -sign
+        return weight * -sign / (exp(z) + 1.0)
 
-    def flush(self) -> None:
-        """Write the state back into the River objects."""
+    def fill(self, model: Any, names: Sequence[str]) -> None:
+        """Write the state into a River model that has learned nothing."""
         if not self._count:
             return
-        scaler, linear, weights = self._scaler, self._linear, self._linear._weights  # noqa: SLF001
-        for name, mean, variance, weight in zip(self._names, self._means, self._vars, self._weights, strict=True):
+        scaler, linear = model.steps.values()
+        for name, mean, variance, weight in zip(names, self._means, self._vars, self._weights, strict=True):
             scaler.counts[name] = self._count
             scaler.means[name] = mean
             scaler.vars[name] = variance
-            weights[name] = weight
+            linear._weights[name] = weight  # noqa: SLF001
         linear.intercept = self._intercept
         linear.optimizer.n_iterations = self._iterations
 
@@ -129,15 +165,3 @@ def _plain(linear: Any) -> bool:
         and not linear.l1
         and not linear.l2
     )
-
-
-def _state(scaler: Any, linear: Any, names: Sequence[str]) -> tuple[int, list[Any], list[Any], list[Any]] | None:
-    weights = linear.weights
-    if not scaler.counts and not weights:
-        return 0, [0.0] * len(names), [0.0] * len(names), [0.0] * len(names)
-    tables = (scaler.counts, scaler.means, scaler.vars, weights)
-    # The order of the weights is the order of the sum; features that came and went have counts of their own.
-    if any(list(table) != list(names) for table in tables) or len(set(scaler.counts.values())) != 1:
-        return None
-    count = next(iter(scaler.counts.values()))
-    return count, list(scaler.means.values()), list(scaler.vars.values()), list(weights.values())

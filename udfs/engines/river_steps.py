@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from river import anomaly, base, compose
 
-__all__ = ["Steps", "Traces"]
+__all__ = ["Steps", "Traces", "shape"]
 
 _DRAWING = frozenset({"river.facto", "river.feature_extraction", "river.optim", "river.preprocessing", "river.reco"})
 """Packages with classes that draw random numbers when they are asked for something new."""
@@ -140,3 +140,17 @@ def _module(thing: Any) -> str:
 def _opaque(thing: Any) -> bool:
     """Return whether scoring is known to leave no trace in ``thing``, whose parts may be very many."""
     return not hasattr(thing, "__dict__") or _module(thing) in _TRACELESS
+
+
+def shape(model: Any) -> str:
+    """Return the class names of a model and its steps.
+
+    Examples
+    --------
+    >>> from river import dummy, preprocessing
+    >>> shape(preprocessing.StandardScaler() | dummy.NoChangeClassifier())
+    'Pipeline(StandardScaler, NoChangeClassifier)'
+    """
+    inner: Mapping[str, Any] = getattr(model, "steps", None) or getattr(model, "transformers", None) or {}
+    name = type(model).__name__
+    return f"{name}({', '.join(map(shape, inner.values()))})" if isinstance(inner, dict) and inner else name

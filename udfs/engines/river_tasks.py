@@ -9,11 +9,12 @@ from typing import Any
 from river import anomaly, conf, reco, utils
 from thalweg.connector.errors import Problem, RecordError
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score
-from thalweg.udfs.engines.gate import coerce
+from thalweg.udfs.engines.gate import usable
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["TASKS", "UNFINISHED", "Task"]
 
-_UNFINISHED = Score(None, None, None, "refused", "the model's answer is not a finite number")
+UNFINISHED = Score(None, None, None, "refused", "the model's answer is not a finite number")
+"""What a model answers whose numbers have diverged."""
 
 
 class Task:
@@ -41,7 +42,7 @@ class Task:
         """Return a label as the model shall see it; raises RecordError."""
         if value is None:
             raise RecordError(f"the label '{self.spec.output.name}' is missing")
-        return coerce(self.spec.output.name, "number", value)
+        return usable(self.spec.output.name, "number", value)
 
     def learn(self, last: Any, x: dict[str, Any], label: Any) -> None:
         """Teach the last step one row."""
@@ -82,7 +83,7 @@ class _Classification(Task):
     def label(self, value: Any) -> Any:
         if value is None:
             raise RecordError(f"the label '{self.spec.output.name}' is missing")
-        found = coerce(self.spec.output.name, self.spec.output.kind, value)
+        found = usable(self.spec.output.name, self.spec.output.kind, value)
         return found if self._binary else str(found)
 
     def ask(self, last: Any, x: dict[str, Any]) -> Score:
@@ -96,12 +97,12 @@ class _Classification(Task):
         if self._binary:
             event = float(odds.get(True, 0.0))
             if not isfinite(event):
-                return _UNFINISHED
+                return UNFINISHED
             return Score(event, "true" if max(odds, key=odds.get) else "false")
         best = max(odds, key=odds.get)
         shares = {str(label): float(share) for label, share in odds.items()}
         if not all(map(isfinite, shares.values())):
-            return _UNFINISHED
+            return UNFINISHED
         return Score(float(odds[best]), str(best), shares)
 
 
@@ -120,7 +121,7 @@ def _number(answer: Any) -> Score:
     if answer is None:
         return NOT_READY
     value = float(answer)
-    return Score(value) if isfinite(value) else _UNFINISHED
+    return Score(value) if isfinite(value) else UNFINISHED
 
 
 class _Anomaly(Task):

@@ -32,7 +32,7 @@ GOOD = [
     ),
     ("compose.SelectType(float) | linear_model.LinearRegression(l2=1e-3)", "Select(float) | LinearRegression"),
     (
-        "ensemble.VotingClassifier([linear_model.LogisticRegression(), naive_bayes.GaussianNB()], use_probabilities=False)",
+        "ensemble.VotingClassifier([linear_model.LogisticRegression(), naive_bayes.GaussianNB()], False)",
         "VotingClassifier",
     ),
     ("neighbors.KNNClassifier(engine=neighbors.LazySearch(window_size=50))", "KNNClassifier"),

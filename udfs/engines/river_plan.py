@@ -1,0 +1,167 @@
+"""A spec of a River model, checked once: what all models of the spec share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from thalweg.connector.errors import ConfigError, ModelError, Problem, RecordError, SnapshotError
+from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.engines.gate import Gate
+from thalweg.udfs.engines.model_text import ModelText, parse
+from thalweg.udfs.engines.river_kernel import LinearKernel
+from thalweg.udfs.engines.river_steps import Steps, shape
+from thalweg.udfs.engines.river_tasks import TASKS, Task
+from thalweg.udfs.engines.safe_pickle import dumps, loads
+
+__all__ = ["PARAMS", "RiverPlan", "plan_of"]
+
+PARAMS = {"min-samples": "1", "on-null": "refuse", "seed": "0"}
+"""The options of the River engine and their defaults."""
+
+_KINDS = ("number", "integer", "boolean", "string")
+_SAMPLES: dict[str, tuple[Any, Any]] = {
+    "number": (0.25, 0.75),
+    "integer": (1, 2),
+    "boolean": (False, True),
+    "string": ("a", "b"),
+}
+
+
+class RiverPlan(NamedTuple):
+    """What all models of one spec share.
+
+    Attributes
+    ----------
+    text : ModelText
+        The audited model text.
+    task : Task
+        What the model is asked for.
+    gate : Gate
+        What a row must be.
+    seed : int
+        For components without one.
+    ready_at : int
+        Rows to be learned before the first answer.
+    shape : str
+        Class names of the model and its steps.
+    digest : bytes
+        Eight bytes that stand for text, task and features: what a snapshot must agree with.
+    kernel : LinearKernel or None
+        The tight loop in its first state, for the pipelines that have one.
+    """
+
+    text: ModelText
+    task: Task
+    gate: Gate
+    seed: int
+    ready_at: int
+    shape: str
+    digest: bytes
+    kernel: LinearKernel | None
+
+    def model(self) -> Any:
+        """Return a River model that has learned nothing."""
+        return self.text.construct(self.seed)
+
+
+@lru_cache(maxsize=256)
+def plan_of(spec: EngineSpec) -> RiverPlan:
+    """Check a spec.
+
+    Raises
+    ------
+    ConfigError
+        Everything that is wrong with it.
+    """
+    if spec.task not in TASKS:
+        raise ConfigError(
+            [Problem(f"task '{spec.task}'", "River has no such task.", f"Known: {', '.join(sorted(TASKS))}.")]
+        )
+    task = TASKS[spec.task](spec)
+    problems = _field_problems(spec, task) + _option_problems(spec)
+    min_samples, seed = (_whole(spec, name, problems) for name in ("min-samples", "seed"))
+    try:
+        text = parse(spec.model)
+        model = text.construct(seed)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if not problems and (misfit := task.fit(model)):
+        problems.append(misfit)
+    strict = spec.param("on-null", PARAMS["on-null"]) == "refuse"
+    kernel = None
+    if not problems:
+        if strict and spec.task in ("classification", "regression") and all(k != "string" for _, k in spec.inputs):
+            kernel = LinearKernel.of(model, len(spec.inputs))
+        ready_at = max(min_samples, task.warm_up(Steps(model).last))
+        problems.extend(_trial(spec, task, model))
+    if problems:
+        raise ConfigError(problems)
+    identity = json.dumps([spec.task, spec.model, spec.inputs, spec.output])
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:8]
+    gate = Gate(spec.inputs, skip_null=not strict)
+    return RiverPlan(text, task, gate, seed, ready_at, shape(model), digest, kernel)
+
+
+def _trial(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
+    """Keep, restore and teach a throw-away model: what fails for every row fails here, with a remedy."""
+    where = f"model '{spec.model[:80]}'"
+    try:
+        loads(dumps(model))
+    except (ModelError, SnapshotError) as error:
+        return [Problem(where, f"cannot be kept in a snapshot: {error}", "Choose another estimator.")]
+    steps = Steps(model)
+    label: Any = {"boolean": True, "string": "a", "integer": 1, "number": 0.5}[spec.output.kind]
+    for at in (0, 1):
+        row = {name: _SAMPLES[kind][at] for name, kind in spec.inputs}
+        try:
+            task.learn(steps.last, steps.learn(row), task.label(label))
+        except (TypeError, ValueError, RecordError) as error:
+            what = f"fails on rows of these types ({type(error).__name__}: {error})."
+            strings = ", ".join(name for name, kind in spec.inputs if kind == "string")
+            remedy = "Check which step takes which features."
+            if strings:
+                remedy = (
+                    f"Give texts ({strings}) their own branch: compose.SelectType(str) | "
+                    "preprocessing.OneHotEncoder(drop_zeros=True), joined by '+' with compose.SelectType(float) | ... ."
+                )
+            return [Problem(where, what, remedy)]
+    return []
+
+
+def _whole(spec: EngineSpec, name: str, problems: list[Problem]) -> int:
+    given = spec.param(name, PARAMS[name])
+    if not given.isascii() or not given.isdigit() or len(given) > 9:
+        problems.append(Problem(f"option '{name}'", f"'{given}' is not a whole number.", "Give up to nine digits."))
+        return 0
+    return int(given)
+
+
+def _option_problems(spec: EngineSpec) -> list[Problem]:
+    problems = []
+    if spec.param("on-null", PARAMS["on-null"]) not in ("refuse", "skip"):
+        problems.append(Problem("option 'on-null'", "is neither refuse nor skip.", "Give one of the two."))
+    for name, _ in spec.params:
+        if name not in PARAMS:
+            known = f"Known: {', '.join(PARAMS)}."
+            problems.append(Problem(f"option '{name}'", "the River engine has no such option.", known))
+    return problems
+
+
+def _field_problems(spec: EngineSpec, task: Task) -> list[Problem]:
+    problems = []
+    if not spec.inputs:
+        problems.append(Problem("inputs", "there are none.", "Declare at least one feature."))
+    for name, kind in spec.inputs:
+        if kind not in _KINDS:
+            remedy = "Spread it into one column per number."
+            problems.append(Problem(f"input '{name}'", f"River takes no {kind}.", remedy))
+    names = [field.name for field in spec.inputs]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(Problem(f"input '{name}'", "is declared twice.", "Give each feature its own name."))
+    if spec.output.kind not in task.outputs:
+        remedy = f"Declare one of: {', '.join(task.outputs)}."
+        problems.append(Problem(f"output '{spec.output.name}'", f"{spec.task} gives no {spec.output.kind}.", remedy))
+    return problems
