@@ -1,7 +1,7 @@
 """The engine protocol: two small levels, ``Scorer`` and ``Learner``.
 
 An engine is a pure model: no Flink, no Kafka, no clock. A ``Scorer`` answers; a ``Learner`` also learns. Whoever
-implements the protocol can hold the engine to it with ``checks.check_engine``.
+implements the protocol can hold the engine to it with ``checks.check_scorer`` and ``checks.check_learner``.
 """
 
 from __future__ import annotations
@@ -132,10 +132,23 @@ class EngineSpec:
 class Scorer(Protocol):
     """A model that answers.
 
-    ``build`` and ``restore`` are class methods of the implementation, so that a spec and bytes are all it takes.
+    ``build`` and ``restore`` are class methods of the implementation, so that a spec and bytes are all it takes. The
+    class also has ``OPTIONS``, a tuple with the names of the options that a model may give it.
+
+    Attributes
+    ----------
+    spec : EngineSpec
+        What it was built from.
+    version : str
+        Names this state of the model in its predictions.
     """
 
     spec: EngineSpec
+
+    @property
+    def version(self) -> str:
+        """Return the name of this state of the model."""
+        ...
 
     @classmethod
     def build(cls, spec: EngineSpec) -> Scorer:
@@ -175,6 +188,7 @@ class Learner(Scorer, Protocol):
         ------
         RecordError
             The row or the label cannot be learned (not finite, wrong type, missing label); the model is unchanged.
+            Nothing else is raised: a model that has diverged says so by ``healthy``.
         """
         ...
 

@@ -46,6 +46,10 @@ _FUNCTIONS = frozenset(
         ("river.preprocessing.ordinal", "make_counter"),
         ("river.tree.splitter.ebst_splitter", "EBSTNode._update_estimator_multivariate"),
         ("river.tree.splitter.ebst_splitter", "EBSTNode._update_estimator_univariate"),
+        ("river.tree.splitter.nominal_splitter_reg", "NominalSplitterReg._update_estimator_multivariate"),
+        ("river.tree.splitter.nominal_splitter_reg", "NominalSplitterReg._update_estimator_univariate"),
+        ("river.tree.splitter.qo_splitter", "FeatureQuantizer._update_estimator_multivariate"),
+        ("river.tree.splitter.qo_splitter", "FeatureQuantizer._update_estimator_univariate"),
         ("river.utils.math", "minkowski_distance"),
     }
 )

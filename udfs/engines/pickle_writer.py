@@ -11,6 +11,7 @@ import copyreg
 import io
 import pickle
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from sys import intern
 from types import BuiltinMethodType, MethodDescriptorType, MethodType
@@ -18,6 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from river.proba import Gaussian
+from river.tree.mondrian.mondrian_tree_nodes import MondrianBranchClassifier, MondrianLeafClassifier
 from thalweg.connector.errors import ModelError
 from thalweg.udfs.engines import pickle_form as form
 
@@ -34,7 +36,19 @@ def _reduce_gaussian(obj: Gaussian) -> tuple[Any, ...]:
     return copyreg.__newobj__, (Gaussian,), state  # type: ignore[attr-defined]
 
 
-_REDUCE: dict[type, Any] = {**copyreg.dispatch_table, Gaussian: _reduce_gaussian}
+def _reduce_mondrian(obj: Any) -> tuple[Any, ...]:
+    # Asking a Mondrian tree leaves zeros in its counts, which mean nothing and are only ever looked up.
+    counts = {label: count for label, count in sorted(obj.counts.items(), key=repr) if count}
+    state = {**obj.__dict__, "counts": defaultdict(int, counts)}
+    return copyreg.__newobj__, (type(obj),), state  # type: ignore[attr-defined]
+
+
+_REDUCE: dict[type, Any] = {
+    **copyreg.dispatch_table,
+    Gaussian: _reduce_gaussian,
+    MondrianBranchClassifier: _reduce_mondrian,
+    MondrianLeafClassifier: _reduce_mondrian,
+}
 
 
 class _Writer(pickle.Pickler):

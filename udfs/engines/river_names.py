@@ -68,6 +68,7 @@ _UNFIT: Mapping[str, tuple[str, str]] = {
     "utils.SortedWindow": ("it is a container, not a part of a model", "Leave it out."),
     "utils.VectorDict": ("it is a container, not a part of a model", "Leave it out."),
 }
+_HASHED = ("cluster.KMeans", "cluster.STREAMKMeans", "forest.AMFClassifier", "forest.AMFRegressor")
 _NEIGHBOURS = ("neighbors.KNNClassifier", "neighbors.KNNRegressor")
 
 
@@ -164,6 +165,11 @@ def advise(calls: Iterable[tuple[str, frozenset[str], Mapping[str, object]]]) ->
             yield (
                 "anomaly.HalfSpaceTrees() takes every feature to lie between 0 and 1 and scores others as normal: put "
                 "preprocessing.MinMaxScaler() before it, or give limits={'feature': (low, high)}."
+            )
+        if name in _HASHED:
+            yield (
+                f"{name}() takes features or classes in an order that differs from process to process: set "
+                "PYTHONHASHSEED=0 for the Python workers, or a restart may answer with other last digits."
             )
         if name in ("linear_model.LinearRegression", "linear_model.LogisticRegression") and not any(
             "Scaler" in other or "Normalizer" in other for other in names

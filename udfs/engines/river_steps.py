@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from river import anomaly, base, compose
+from river.tree import HoeffdingTreeClassifier
+from river.tree.base import Branch
 
 __all__ = ["Steps", "Traces", "shape"]
 
@@ -17,9 +19,7 @@ _DRAWING = frozenset({"river.facto", "river.feature_extraction", "river.optim", 
 
 _DEPTH = 8
 
-_TRACELESS = frozenset(
-    {"river.tree", "river.forest", "river.neighbors", "river.cluster", "river.stats", "river.drift", "river.metrics"}
-)
+_TRACELESS = frozenset({"river.tree", "river.neighbors", "river.cluster", "river.stats", "river.drift"})
 
 
 class Steps:
@@ -82,6 +82,7 @@ class Traces:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._tables: list[dict[Any, Any]] | None = None
+        self._trees: list[Any] = []
         self._dice: list[Any] = []
         self._grows = False
 
@@ -89,27 +90,38 @@ class Traces:
         """Return ``ask(steps.last, steps.transform(x))``, with the model as it was before."""
         if self._tables is None or self._grows:
             self._scan()
-        if not self._tables:
+        tables = self._tables or []
+        if self._trees:
+            seen = steps.transform(x)
+            tables = [*tables, *(table for tree in self._trees for table in _nominal(tree, seen))]
+        if not tables:
             return ask(steps.last, steps.transform(x))
-        sizes = list(map(len, self._tables))
+        sizes = list(map(len, tables))
         dice = [die.getstate() if isinstance(die, random.Random) else die.get_state() for die in self._dice]
         try:
             return ask(steps.last, steps.transform(x))
         finally:
-            if list(map(len, self._tables)) != sizes:
-                for table, size in zip(self._tables, sizes, strict=True):
+            if list(map(len, tables)) != sizes:
+                for table, size in zip(tables, sizes, strict=True):
                     while len(table) > size:
                         table.popitem()
                 for die, state in zip(self._dice, dice, strict=True):
                     (die.setstate if isinstance(die, random.Random) else die.set_state)(state)
 
     def _scan(self) -> None:
-        self._tables, self._dice, self._grows = [], [], False
+        self._tables, self._trees, self._dice, self._grows = [], [], [], False
         for part in self._walk(self._model, 0):
-            (self._tables if isinstance(part, dict) else self._dice).append(part)
+            if isinstance(part, HoeffdingTreeClassifier):
+                self._trees.append(part)
+                self._grows = True  # a forest puts new ones in the place of old
+            else:
+                (self._tables if isinstance(part, dict) else self._dice).append(part)
 
     def _walk(self, thing: Any, depth: int) -> Iterator[Any]:
-        """Yield the default dictionaries of the model's parts, and the generators that such a dictionary may ask."""
+        """Yield the default dictionaries of the model's parts, the generators they may ask, and the trees."""
+        if isinstance(thing, HoeffdingTreeClassifier):
+            yield thing
+            return
         if depth > _DEPTH or _opaque(thing):
             return
         for value in vars(thing).values():
@@ -121,10 +133,24 @@ class Traces:
                 if isinstance(member, defaultdict) and value is not member:
                     self._grows = True  # one table per label or group: new ones come with the data
                     yield member
+                elif isinstance(member, HoeffdingTreeClassifier):
+                    yield member
                 elif isinstance(member, base.Base) and not _opaque(member):
                     self._grows = self._grows or (isinstance(value, dict) and not isinstance(value, OrderedDict))
                     yield from self._walk(member, depth + 1)
             self._grows = self._grows or value == {}
+
+
+def _nominal(tree: Any, x: Any) -> list[dict[Any, Any]]:
+    """Return the class tables of the features that are texts, in the leaves that ``x`` falls into."""
+    root = tree._root  # noqa: SLF001
+    found = root.traverse(x, until_leaf=True) if isinstance(root, Branch) else root
+    return [
+        table
+        for leaf in (found if isinstance(found, list) else [found])
+        for splitter in getattr(leaf, "splitters", {}).values()
+        if (table := getattr(splitter, "_att_dist_per_class", None)) is not None and isinstance(table, defaultdict)
+    ]
 
 
 def _members(value: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
-from river import anomaly, conf, reco, utils
+from river import anomaly, cluster, conf, reco, utils
 from thalweg.connector.errors import Problem, RecordError
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score
 from thalweg.udfs.engines.gate import usable
@@ -42,7 +42,7 @@ class Task:
         """Return a label as the model shall see it; raises RecordError."""
         if value is None:
             raise RecordError(f"the label '{self.spec.output.name}' is missing")
-        return usable(self.spec.output.name, "number", value)
+        return float(usable(self.spec.output.name, self.spec.output.kind, value))
 
     def learn(self, last: Any, x: dict[str, Any], label: Any) -> None:
         """Teach the last step one row."""
@@ -172,6 +172,9 @@ def _watched(x: dict[str, Any]) -> tuple[dict[str, Any], float]:
 class _Clustering(Task):
     outputs = ("integer", "string", "number")
     labelled = False
+    # These form their clusters when they are asked, and keep them; so that asking changes nothing, they are asked
+    # at once.
+    _lazy = (cluster.DBSTREAM, cluster.DenStream)
 
     def fit(self, model: Any) -> Problem | None:
         if utils.inspect.isclusterer(model):
@@ -183,13 +186,15 @@ class _Clustering(Task):
 
     def learn(self, last: Any, x: dict[str, Any], label: Any) -> None:
         last.learn_one(x)
+        if isinstance(last, self._lazy):
+            self.ask(last, x)
 
     def ask(self, last: Any, x: dict[str, Any]) -> Score:
         try:
-            cluster = last.predict_one(x)
+            number = last.predict_one(x)
         except (AttributeError, IndexError, KeyError, ValueError, ZeroDivisionError):
             return NOT_READY  # River's clusterers fail in these ways until they have formed their first clusters
-        return NOT_READY if cluster is None else Score(float(cluster), str(int(cluster)))
+        return NOT_READY if number is None else Score(float(number), str(int(number)))
 
 
 class _Recommendation(Task):
