@@ -60,6 +60,8 @@ class _Sealed(type):
     """A class that pickle may instantiate with NEWOBJ alone, so that no constructor runs."""
 
     def __call__(cls, *args: object, **kwargs: object) -> Any:
+        if cls is Dummy:  # a foreign name: the run goes on to find the others, and is refused at its end
+            return object.__new__(Dummy)
         raise SnapshotError("a class is called that no dump calls.")
 
 
