@@ -9,6 +9,7 @@ import inspect
 import operator
 import random
 import re
+import statistics
 from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
@@ -53,6 +54,8 @@ _FUNCTIONS = frozenset(
         ("river.utils.math", "minkowski_distance"),
     }
 )
+# Instances of these are made and given their state as River's own are.
+_CLASSES: dict[tuple[str, str], Any] = {("statistics", "NormalDist"): statistics.NormalDist}
 _NESTED = frozenset({("river.cluster.denstream", "DenStream.BufferItem")})
 
 
@@ -145,7 +148,7 @@ def dummy(module: str, name: str) -> Any:
         return _DUMMY_CONTAINERS[key]
     if key in _VALUES or key in _FUNCTIONS:
         return object.__new__(_DummyValue)
-    found = _river(module, name)
+    found = _CLASSES.get(key) or _river(module, name)
     if found is None:
         return Dummy
     if not inspect.isclass(found):
@@ -171,7 +174,7 @@ def bound(owner: Any, name: str) -> Any:
 def real(module: str, name: str) -> Any:
     """Return the object behind an allowed name."""
     key = module, name
-    for table in (_CONTAINERS, _VALUES):
+    for table in (_CONTAINERS, _VALUES, _CLASSES):
         if key in table:
             return table[key]
     found = operator.attrgetter(name)(import_module(module)) if key in _FUNCTIONS else _river(module, name)

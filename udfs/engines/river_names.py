@@ -62,6 +62,13 @@ _UNFIT: Mapping[str, tuple[str, str]] = {
         "Use preprocessing.TargetStandardScaler, or transform the label in SQL.",
     ),
     "time_series.HorizonAggMetric": (_CODE, "Leave it out."),
+    "anomaly.PredictiveAnomalyDetection": (
+        "asking it for a score changes it",
+        "Use anomaly.HalfSpaceTrees() or anomaly.GaussianScorer().",
+    ),
+    "cluster.ODAC": ("it clusters features, not rows", "Use cluster.KMeans() or cluster.DBSTREAM()."),
+    "cluster.TextClust": ("it takes counts of words, which columns are not", "Use cluster.KMeans()."),
+    "tree.iSOUPTreeRegressor": ("it predicts several numbers at once", "Use tree.HoeffdingTreeRegressor()."),
     "neighbors.SWINN": (_GLOBAL, "Use neighbors.LazySearch(window_size=200)."),
     "reco.RandomNormal": ("its predictions are dice", "Use reco.Baseline()."),
     "utils.TimeRolling": ("it wants the time of each event, which River's pipelines do not pass", "Use utils.Rolling."),

@@ -88,8 +88,8 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
         model = text.construct(seed)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
-    if not problems and (misfit := task.fit(model)):
-        problems.append(misfit)
+    if not problems:
+        problems.extend(_misfits(spec, task, model))
     strict = spec.param("on-null", PARAMS["on-null"]) == "refuse"
     kernel = None
     if not problems:
@@ -105,6 +105,15 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
     return RiverPlan(text, task, gate, seed, ready_at, shape(model), digest, kernel)
 
 
+def _misfits(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
+    try:
+        misfit = task.fit(model)
+    except AttributeError as error:  # a wrapper asks its parts what they are
+        remedy = "Check which estimators it is given."
+        misfit = Problem(f"model '{spec.model[:80]}'", f"is made of parts that do not fit ({error}).", remedy)
+    return [] if misfit is None else [misfit]
+
+
 def _trial(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
     """Keep, restore and teach a throw-away model: what fails for every row fails here, with a remedy."""
     where = f"model '{spec.model[:80]}'"
@@ -118,7 +127,7 @@ def _trial(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
         row = {name: _SAMPLES[kind][at] for name, kind in spec.inputs}
         try:
             task.learn(steps.last, steps.learn(row), task.label(label))
-        except (TypeError, ValueError, RecordError) as error:
+        except (AttributeError, NotImplementedError, RecordError, TypeError, ValueError) as error:
             what = f"fails on rows of these types ({type(error).__name__}: {error})."
             strings = ", ".join(name for name, kind in spec.inputs if kind == "string")
             remedy = "Check which step takes which features."
