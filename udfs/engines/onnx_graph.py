@@ -19,7 +19,7 @@ _NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE, _FUNCTION_NODE = 1, 2, 4, 
 _ATTRIBUTE_NAME, _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS = 1, 8, 9
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSES = (5, 10), (6, 11), (22, 23)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_STRINGS, _TENSOR_INT64S, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 6, 7, 8, 9
-_TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
+_TENSOR_LOCATION = 14
 _INT64, _STRING = 7, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _CLASS_ATTRIBUTES = frozenset({b"classlabels_strings", b"classlabels_int64s", b"classlabels_ints"})
@@ -169,7 +169,7 @@ def _tensor(view: memoryview, external: list[str], lists: dict[bytes, tuple[str,
             kind = value
         elif number == _TENSOR_DIMS:
             dimensions += len(_integers(value))
-        elif number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value == 1):
+        elif number == _TENSOR_LOCATION and value == 1:
             outside = True
         elif lists is not None and len(values) < _MAX_CLASSES:
             if number == _TENSOR_STRINGS:

@@ -23,9 +23,8 @@ PROTOCOL = 1
 # protocol, checksum of all that follows, what the snapshot must agree with, form, rows learned
 _HEAD = struct.Struct(">BI8sBQ")
 _CHECKED_FROM = 5
-_PICKLED, _PACKED, _LOST = range(3)
+_PICKLED, _PACKED = range(2)
 _LARGEST_WEIGHT = 1e12  # River clips gradients there; a weight that size is no longer learning
-_DIVERGED = Score(None, None, None, "refused", "the model has diverged and waits to be put back to its last good copy")
 _new = tuple.__new__
 
 
@@ -49,8 +48,8 @@ class RiverEngine:
     Scores are bit for bit those of River's own loop (``predict_proba_one``, then ``learn_one``). Unlike there, a score
     leaves no trace in the model, and one bad value is refused instead of turning every weight into NaN.
 
-    Weights can nevertheless grow past all use. Then ``healthy`` is False, answers that are not finite are refused, and
-    the tight loop only counts what it is given, until the operator puts the last good copy in the model's place.
+    Weights can nevertheless grow past all use. Then ``healthy`` is False and answers that are not finite are refused,
+    until the operator puts the last good copy in the model's place.
 
     Examples
     --------
@@ -72,7 +71,7 @@ class RiverEngine:
 
     def __init__(self, spec: EngineSpec, plan: RiverPlan, state: _State) -> None:
         self.spec = spec
-        self.learned, self._lost, self._kernel, model, seen = state
+        self.learned, self._kernel, model, seen = state
         self._plan, self._gate, self._task, self._ready_at = plan, plan.gate, plan.task, plan.ready_at
         if self._kernel is None:
             self._model = model
@@ -91,7 +90,7 @@ class RiverEngine:
             Everything that is wrong with the spec.
         """
         plan = plan_of(spec)
-        return cls(spec, plan, _empty(plan, 0, False))
+        return cls(spec, plan, _empty(plan))
 
     @classmethod
     def restore(cls, spec: EngineSpec, blob: bytes) -> RiverEngine:
@@ -155,8 +154,6 @@ class RiverEngine:
         return self._gate.values(row) if self._kernel is not None else self._gate.row(row)
 
     def _answer(self, taken: Any) -> Score:
-        if self._lost:
-            return _DIVERGED
         if self.learned < self._ready_at:
             return NOT_READY
         kernel = self._kernel
@@ -197,10 +194,8 @@ class RiverEngine:
         return score
 
     def _teach(self, taken: Any, label: Any) -> None:
-        if self._lost:
-            pass
-        elif self._kernel is not None:
-            self._lost = not self._kernel.learn(taken, label)
+        if self._kernel is not None:
+            self._kernel.learn(taken, label)
         else:
             try:
                 self._task.learn(self._steps.last, self._steps.learn(taken), label)
@@ -214,8 +209,6 @@ class RiverEngine:
 
     def healthy(self) -> bool:
         """Return whether the model's numbers are still of use: finite, and no linear weight beyond 1e12."""
-        if self._lost:
-            return False
         if self._kernel is not None:
             return self._kernel.size() < _LARGEST_WEIGHT
         sizes = [sum(map(abs, part.weights.values())) + abs(part.intercept) for part in _linear(self._model)]
@@ -224,16 +217,14 @@ class RiverEngine:
         return self._last is None or self._answer(self._last).reason != UNFINISHED.reason
 
     def dump(self) -> bytes:
-        """Return the model as bytes, the same for the same state; of a lost model only that it is lost.
+        """Return the model as bytes, the same for the same state.
 
         Raises
         ------
         ModelError
             The model is nested too deeply to be written.
         """
-        if self._lost:
-            form, body = _LOST, b""
-        elif self._kernel is not None:
+        if self._kernel is not None:
             form, body = _PACKED, self._kernel.pack()
         else:
             seen = tuple(name for name in self._gate.names if name not in self._unseen)
@@ -242,23 +233,19 @@ class RiverEngine:
         return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
 
 
-_State = tuple[int, bool, "LinearKernel | None", Any, tuple[str, ...]]
-"""Rows learned, whether all is lost, the tight loop or None, the River model where there is none, features seen."""
+_State = tuple[int, "LinearKernel | None", Any, tuple[str, ...]]
+"""Rows learned, the tight loop or None, the River model where there is none, features seen."""
 
 
-def _empty(plan: RiverPlan, learned: int, lost: bool) -> _State:
-    if plan.kernel is not None:
-        return learned, lost, plan.kernel.fresh(), None, ()
-    return learned, lost, None, plan.model(), ()
+def _empty(plan: RiverPlan) -> _State:
+    return (0, plan.kernel.fresh(), None, ()) if plan.kernel is not None else (0, None, plan.model(), ())
 
 
 def _state(plan: RiverPlan, form: int, learned: int, body: bytes) -> _State:
-    if form == _LOST and not body:
-        return _empty(plan, learned, True)
     if form == _PACKED and plan.kernel is not None:
         kernel = plan.kernel.fresh()
         kernel.unpack(body)
-        return learned, False, kernel, None, ()
+        return learned, kernel, None, ()
     if form != _PICKLED or plan.kernel is not None:
         raise SnapshotError("the snapshot is damaged: it has a form that this model does not have.")
     found = loads(body)
@@ -267,7 +254,7 @@ def _state(plan: RiverPlan, form: int, learned: int, body: bytes) -> _State:
     seen, model = found
     if (held := shape(model)) != plan.shape:
         raise SnapshotError(f"the snapshot holds {held}; the spec describes {plan.shape}.")
-    return learned, False, None, model, seen
+    return learned, None, model, seen
 
 
 def _linear(model: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from math import exp, isfinite
+from math import exp
 from typing import Any, NamedTuple
 
 from river import compose, linear_model, optim, preprocessing
@@ -102,8 +102,8 @@ class LinearKernel:
             return 1.0
         return 1 / (1 + exp(-raw))
 
-    def learn(self, values: Sequence[float], label: float) -> bool:
-        """Learn from one row; False if the model has diverged."""
+    def learn(self, values: Sequence[float], label: float) -> None:
+        """Learn from one row."""
         self._count = count = self._count + 1
         means, variances, deviations, weights = self._means, self._vars, self._deviations, self._weights
         total = 0.0
@@ -128,7 +128,6 @@ class LinearKernel:
         for at, z in enumerate(scaled):
             weights[at] -= z * gradient * rate
         self._iterations += 1
-        return isfinite(raw)
 
     def _log_gradient(self, raw: float, label: float) -> float:
         sign, weight = (1, self._positive) if label else (-1, self._negative)

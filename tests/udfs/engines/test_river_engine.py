@@ -29,6 +29,7 @@ TARGET = "preprocessing.TargetStandardScaler(neighbors.KNNRegressor(engine=neigh
 ONE_VS_REST = "multiclass.OneVsRestClassifier(linear_model.LogisticRegression())"
 LAZY = "engine=neighbors.LazySearch(window_size=50)"
 LINEAR = SCALED + "linear_model.LinearRegression()"
+UNFINISHED = "the model's answer is not a finite number"
 KINDS = {float: "number", int: "integer", bool: "boolean", str: "string"}
 
 
@@ -200,18 +201,23 @@ def test_exploding_weights_are_noticed_and_rolled_back() -> None:
     assert all(a.score is None or math.isfinite(a.score) for a in engine.score([{"a": 1.7e9, "b": 1.0}]))
 
 
-def test_the_tight_loop_says_that_it_is_lost_and_stops_no_job() -> None:
-    spec = spec_of(SCALED + "linear_model.LinearRegression(optim.SGD(1e9))", "regression", "number")
+@pytest.mark.parametrize("rate", ["1e13", "1e200", "1e300"])
+@pytest.mark.parametrize("kind", ["Linear", "Logistic"])
+def test_a_diverged_model_says_so_and_stops_no_job(rate: str, kind: str) -> None:
+    text = f"{SCALED}linear_model.{kind}Regression(optim.SGD({rate}))"
+    spec = spec_of(text, "regression", "number") if kind == "Linear" else spec_of(text)
     engine: Any = build(spec)
     dice = random.Random(1)
     rows = [{"a": dice.gauss(0, 1), "b": dice.gauss(0, 1)} for _ in range(300)]
     for at, row in enumerate(rows):
-        engine.step(row, dice.gauss(0, 1))
+        size = dice.gauss(0, 1)
+        engine.step(row, size if kind == "Linear" else size > 0)
         if at == 150:
             engine = restore(spec, engine.dump())
-    assert engine.learned == 300
     assert not engine.healthy()
-    assert all(a.score is None or math.isfinite(a.score) for a in engine.score(rows))
+    answers = engine.score(rows)
+    assert all(math.isfinite(a.score) if a.status == "ok" else a.reason == UNFINISHED for a in answers)
+    assert rate != "1e300" or kind != "Linear" or {a.status for a in answers} == {"refused"}
     again = restore(spec, engine.dump())
     assert (again.learned, again.healthy(), again.dump()) == (300, False, engine.dump())
 
@@ -316,11 +322,8 @@ def test_a_signed_snapshot_is_audited_all_the_same() -> None:
     tree = spec_of("tree.HoeffdingTreeClassifier()")
     evil = pickle.dumps(Decimal("1"))
     bodies = [b"", b"\0" * 9, evil, len(evil).to_bytes(4, "big") + evil, dumps([1]), dumps([(), stats.Mean()])]
-    for form in (0, 1, 2, 9):
+    for form in (0, 1, 9):
         for body in [*bodies, b"x"]:
-            if (form, body) == (2, b""):
-                assert not restore(tree, signed(tree, form, body)).healthy()
-                continue
             for spec in (tree, spec_of()):
                 with pytest.raises(SnapshotError):
                     restore(spec, signed(spec, form, body))
