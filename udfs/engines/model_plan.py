@@ -6,7 +6,6 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from river import compose
 from thalweg.connector.errors import ConfigError, Problem
 
 __all__ = ["Call", "Class", "Group", "Join", "Literal", "Plan", "Table", "calls_of", "construct", "signature_of"]
@@ -126,11 +125,7 @@ def construct(plan: Plan, seed: int) -> Any:
     kwargs = {name: construct(value, seed) for name, value in plan.kwargs}
     kwargs.update(dict.fromkeys(plan.unseeded, seed + plan.ordinal))
     try:
-        made = plan.cls(*args, **kwargs)
+        return plan.cls(*args, **kwargs)
     except Exception as error:
         what = f"{plan.name} refuses its arguments ({error})."
         raise ConfigError([Problem(f"model text, {plan.where}", what, signature_of(plan.name, plan.cls))]) from error
-    if isinstance(made, compose.Select):
-        # River keeps a set here, whose order differs from process to process, and with it that of every sum behind it.
-        made.keys = dict.fromkeys(args)
-    return made

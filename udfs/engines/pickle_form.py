@@ -11,7 +11,7 @@ import struct
 
 __all__ = ["DTYPES", "INLINE", "LENGTH", "WORDS"]
 
-TUPLE, SET, FROZENSET, BYTES, TEXT, ARRAY, SCALAR, RANDOM, STATE, DTYPE, METHOD = range(11)
+TUPLE, SET, FROZENSET, BYTES, TEXT, ARRAY, SCALAR, RANDOM, STATE, DTYPE, METHOD, ORDERED = range(12)
 
 INLINE = 255
 """Bytes; a longer text would need an opcode whose length the audit cannot check in one pass."""

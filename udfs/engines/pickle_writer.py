@@ -22,6 +22,7 @@ from river.proba import Gaussian
 from river.tree.mondrian.mondrian_tree_nodes import MondrianBranchClassifier, MondrianLeafClassifier
 from thalweg.connector.errors import ModelError
 from thalweg.udfs.engines import pickle_form as form
+from thalweg.udfs.engines.river_order import InOrder
 
 __all__ = ["dumps"]
 
@@ -86,6 +87,10 @@ class _Writer(pickle.Pickler):
     def put_set(self, obj: set[Any]) -> list[Any]:
         number, new = self._once(obj)
         return [form.SET, number, *_sorted(obj)] if new else [form.SET, number]
+
+    def put_ordered(self, obj: InOrder) -> list[Any]:
+        number, new = self._once(obj)
+        return [form.ORDERED, number, *obj] if new else [form.ORDERED, number]
 
     def put_frozenset(self, obj: frozenset[Any]) -> list[Any]:
         return [form.FROZENSET, *_sorted(obj)]
@@ -161,6 +166,7 @@ _WRITERS = _Writers(
         str: _Writer.put_text,
         tuple: _Writer.put_tuple,
         set: _Writer.put_set,
+        InOrder: _Writer.put_ordered,
         frozenset: _Writer.put_frozenset,
         bytes: _Writer.put_bytes,
         np.ndarray: _Writer.put_array,

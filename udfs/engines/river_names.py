@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
 from thalweg.connector.errors import Problem
+from thalweg.udfs.engines import river_order  # noqa: F401  before any River model is made
 
 __all__ = ["MODULES", "VALUE_TYPES", "advise", "lacks", "resolve"]
 
@@ -75,7 +76,6 @@ _UNFIT: Mapping[str, tuple[str, str]] = {
     "utils.SortedWindow": ("it is a container, not a part of a model", "Leave it out."),
     "utils.VectorDict": ("it is a container, not a part of a model", "Leave it out."),
 }
-_HASHED = ("cluster.KMeans", "cluster.STREAMKMeans", "forest.AMFClassifier", "forest.AMFRegressor")
 _NEIGHBOURS = ("neighbors.KNNClassifier", "neighbors.KNNRegressor")
 
 
@@ -172,11 +172,6 @@ def advise(calls: Iterable[tuple[str, frozenset[str], Mapping[str, object]]]) ->
             yield (
                 "anomaly.HalfSpaceTrees() takes every feature to lie between 0 and 1 and scores others as normal: put "
                 "preprocessing.MinMaxScaler() before it, or give limits={'feature': (low, high)}."
-            )
-        if name in _HASHED:
-            yield (
-                f"{name}() takes features or classes in an order that differs from process to process: set "
-                "PYTHONHASHSEED=0 for the Python workers, or a restart may answer with other last digits."
             )
         if name in ("linear_model.LinearRegression", "linear_model.LogisticRegression") and not any(
             "Scaler" in other or "Normalizer" in other for other in names

@@ -26,6 +26,7 @@ from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import pickle_form as form
 from thalweg.udfs.engines.pickle_names import Dummy, bound, dummy, real
 from thalweg.udfs.engines.pickle_writer import dumps
+from thalweg.udfs.engines.river_order import InOrder
 
 __all__ = ["MAX_BYTES", "dumps", "loads"]
 
@@ -93,6 +94,10 @@ class _Reader(pickle.Unpickler):
         known = self._shared.get(_natural(number))
         return known if isinstance(known, set) else self._keep(number, set(items))
 
+    def get_ordered(self, number: int, *items: Any) -> Any:
+        known = self._shared.get(_natural(number))
+        return known if isinstance(known, InOrder) else self._keep(number, InOrder(items))
+
     def get_frozenset(self, *items: Any) -> Any:
         return frozenset(items)
 
@@ -150,6 +155,7 @@ class _Reader(pickle.Unpickler):
 
 _READERS: dict[int, Callable[..., Any]] = {
     form.SET: _Reader.get_set,
+    form.ORDERED: _Reader.get_ordered,
     form.FROZENSET: _Reader.get_frozenset,
     form.BYTES: _Reader.get_bytes,
     form.TEXT: _Reader.get_text,

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import compose, datasets, forest, linear_model, naive_bayes, optim, preprocessing, stats, tree, utils
 from thalweg.connector.errors import ModelError, SnapshotError
+from thalweg.udfs.engines.river_order import InOrder
 from thalweg.udfs.engines.safe_pickle import dumps, loads
 
 _ran: list[Any] = []
@@ -423,3 +424,12 @@ def test_nothing_of_the_writer_is_plain_pickle() -> None:
     file = io.BytesIO(BLOB[4:])
     with pytest.raises(pickle.UnpicklingError, match="persistent"):
         pickle.Unpickler(file).load()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=5), max_size=12))
+def test_rivers_sets_keep_the_order_of_their_items(names: list[str]) -> None:
+    found = loads(dumps({"one": (kept := InOrder(names)), "two": kept}))
+    assert list(found["one"]) == list(kept) == list(dict.fromkeys(names))
+    assert found["one"] is found["two"]
+    assert dumps(found) == dumps({"one": kept, "two": kept})
