@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +18,7 @@ _DRAWING = frozenset({"river.facto", "river.feature_extraction", "river.optim", 
 """Packages with classes that draw random numbers when they are asked for something new."""
 
 _DEPTH = 8
+_PLAIN_VALUES = (bool, dict, float, int, list, set, str, Counter)
 
 _TRACELESS = frozenset({"river.tree", "river.neighbors", "river.cluster", "river.stats", "river.drift"})
 
@@ -67,6 +68,14 @@ def _plain(step: Any) -> bool:
     return isinstance(step, base.Transformer) and not isinstance(step, special) and not step._supervised  # noqa: SLF001
 
 
+class _Grows(BaseException):  # not an Exception: what River or we catch must not swallow it
+    pass
+
+
+def _grow() -> Any:
+    raise _Grows
+
+
 class Traces:
     """Takes back what scoring leaves in a model.
 
@@ -81,14 +90,15 @@ class Traces:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._tables: list[dict[Any, Any]] | None = None
+        self._tables: list[defaultdict[Any, Any]] | None = None
         self._trees: list[Any] = []
         self._dice: list[Any] = []
+        self._links: list[tuple[dict[str, Any], str, Any]] = []
         self._grows = False
 
     def keep(self, ask: Callable[[Any, Any], Any], steps: Steps, x: Any) -> Any:
         """Return ``ask(steps.last, steps.transform(x))``, with the model as it was before."""
-        if self._tables is None or self._grows:
+        if self._tables is None or self._grows or any(home[name] is not part for home, name, part in self._links):
             self._scan()
         tables = self._tables or []
         if self._trees:
@@ -96,6 +106,18 @@ class Traces:
             tables = [*tables, *(table for tree in self._trees for table in _nominal(tree, seen))]
         if not tables:
             return ask(steps.last, steps.transform(x))
+        if self._dice:
+            # The state of a generator is long, so look first whether this row asks for anything new.
+            factories = [table.default_factory for table in tables]
+            for table in tables:
+                table.default_factory = _grow
+            try:
+                return ask(steps.last, steps.transform(x))
+            except _Grows:
+                pass
+            finally:
+                for table, factory in zip(tables, factories, strict=True):
+                    table.default_factory = factory
         sizes = list(map(len, tables))
         dice = [die.getstate() if isinstance(die, random.Random) else die.get_state() for die in self._dice]
         try:
@@ -109,7 +131,7 @@ class Traces:
                     (die.setstate if isinstance(die, random.Random) else die.set_state)(state)
 
     def _scan(self) -> None:
-        self._tables, self._trees, self._dice, self._grows = [], [], [], False
+        self._tables, self._trees, self._dice, self._links, self._grows = [], [], [], [], False
         for part in self._walk(self._model, 0):
             if isinstance(part, HoeffdingTreeClassifier):
                 self._trees.append(part)
@@ -124,7 +146,8 @@ class Traces:
             return
         if depth > _DEPTH or _opaque(thing):
             return
-        for value in vars(thing).values():
+        fixed = isinstance(thing, (compose.Pipeline, compose.TransformerUnion))
+        for name, value in vars(thing).items():
             if isinstance(value, defaultdict):
                 yield value
             elif isinstance(value, (random.Random, np.random.RandomState)) and _module(thing) in _DRAWING:
@@ -136,12 +159,23 @@ class Traces:
                 elif isinstance(member, HoeffdingTreeClassifier):
                     yield member
                 elif isinstance(member, base.Base) and not _opaque(member):
-                    self._grows = self._grows or (isinstance(value, dict) and not isinstance(value, OrderedDict))
-                    yield from self._walk(member, depth + 1)
-            self._grows = self._grows or value == {}
+                    parts = list(self._walk(member, depth + 1))
+                    yield from parts
+                    if member is value:
+                        self._links.append((vars(thing), name, value))  # a wrapper may put a new model in its place
+                    else:
+                        self._grows = self._grows or (bool(parts) and not fixed)
+            self._grows = self._grows or _may_hold_parts(value)
 
 
-def _nominal(tree: Any, x: Any) -> list[dict[Any, Any]]:
+def _may_hold_parts(value: Any) -> bool:
+    """Return whether ``value`` is an empty dictionary in which parts of the model may turn up."""
+    if not isinstance(value, dict) or value or isinstance(value, Counter):
+        return False
+    return not isinstance(value, defaultdict) or value.default_factory not in _PLAIN_VALUES
+
+
+def _nominal(tree: Any, x: Any) -> list[defaultdict[Any, Any]]:
     """Return the class tables of the features that are texts, in the leaves that ``x`` falls into."""
     root = tree._root  # noqa: SLF001
     found = root.traverse(x, until_leaf=True) if isinstance(root, Branch) else root
