@@ -20,9 +20,10 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from thalweg.connector.errors import ConfigError, ModelError, RecordError, SnapshotError
-from thalweg.udfs.engines import checks
+from thalweg.udfs.engines import checks, engine_class
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Field, Score, Value
 from thalweg.udfs.engines.checks import check_learner, check_processes, check_scorer
+from thalweg.udfs.logic.options import OPTIONS
 
 AB = (Field("a", "number"), Field("b", "number"))
 MIXED = (*AB, Field("n", "integer"), Field("city", "string"), Field("new", "boolean"))
@@ -342,3 +343,8 @@ def test_the_suite_finds_what_an_engine_breaks(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(ModelError) as caught:
         check_learner(MEAN_SPEC, MEAN_EXAMPLES, 1000)
     assert part in str(caught.value)
+
+
+def test_options_of_engines_are_not_options_of_jobs() -> None:
+    for kind in ("river", "onnx"):
+        assert not set(engine_class(kind).OPTIONS) & set(OPTIONS)
