@@ -88,7 +88,7 @@ def check_learner(spec: EngineSpec, examples: Sequence[Example], max_bytes: int 
 
 
 def check_processes(cases: Iterable[tuple[EngineSpec, Sequence[Example]]]) -> None:
-    """Learn every case in other processes, whose sets and dictionaries hash differently; the dumps must be the same.
+    """Learn every case in other processes, where names hash differently; answers and dumps must be the same.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def check_processes(cases: Iterable[tuple[EngineSpec, Sequence[Example]]]) -> No
     Raises
     ------
     ModelError
-        Names the models whose dumps differ.
+        Names the models whose answers or dumps differ.
     """
     cases = list(cases)
     wanted = [_digest(spec, examples) for spec, examples in cases]
@@ -114,7 +114,7 @@ def check_processes(cases: Iterable[tuple[EngineSpec, Sequence[Example]]]) -> No
         found = json.loads(ran.stdout.splitlines()[-1])
         broken = [s.model for (s, _), a, b in zip(cases, wanted, found, strict=True) if a != b]
         if broken:
-            raise ModelError(f"the dump differs from process to process: {'; '.join(broken)}")
+            raise ModelError(f"answers or dump differ from process to process: {'; '.join(broken)}")
 
 
 def _main() -> None:
@@ -125,8 +125,10 @@ def _main() -> None:
 def _digest(spec: EngineSpec, examples: Iterable[Example]) -> str:
     engine = build(spec)
     if isinstance(engine, Learner):
-        engine, _ = _learn(engine, examples)
-    return hashlib.sha256(engine.dump()).hexdigest()
+        engine, answers = _learn(engine, examples)
+    else:
+        answers = engine.score([row for row, _ in examples])
+    return hashlib.sha256(engine.dump() + repr(answers).encode()).hexdigest()
 
 
 def _raise(spec: EngineSpec, broken: Iterable[str]) -> None:

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from river import cluster, utils
+from river import cluster, dummy, utils
 from river.compose import select
+from river.forest import aggregated_mondrian_forest
 from river.multiclass import ovo
 from river.neighbors import knn_classifier
+from river.tree import hoeffding_tree_classifier, last_classifier
 from river.tree.mondrian import mondrian_tree_classifier
 from river.tree.splitter import nominal_splitter_classif
 
@@ -65,7 +67,17 @@ def _closest(self: Any, x: Mapping[Any, float]) -> Any:
     return min(self.centers, key=distance)
 
 
-for _module in (select, knn_classifier, mondrian_tree_classifier, nominal_splitter_classif, ovo):
+for _module in (
+    dummy,
+    select,
+    ovo,
+    aggregated_mondrian_forest,
+    knn_classifier,
+    hoeffding_tree_classifier,
+    last_classifier,
+    mondrian_tree_classifier,
+    nominal_splitter_classif,
+):
     vars(_module)["set"] = InOrder
 # Under its old name: dumps refer to it, and ours must be what they find.
 _minkowski_distance.__module__, _minkowski_distance.__qualname__ = "river.utils.math", "minkowski_distance"
