@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment, Table
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines import build, engine_class
 from thalweg.udfs.flink.flow import build_flow
 from thalweg.udfs.flink.tables import TableReader, read_model
 from thalweg.udfs.logic.declaration import Declaration, declare
 
-__all__ = ["Models", "attach"]
+__all__ = ["ModelTables", "Models", "attach"]
 
 
 def attach(t_env: StreamTableEnvironment) -> Models:
@@ -32,6 +33,16 @@ def attach(t_env: StreamTableEnvironment) -> Models:
         what = f"is '{mode}': models would be serialised on every access, and rows of arrays come out wrong."
         raise ConfigError([Problem("option 'python.execution-mode'", what, "Set it to 'process'.")])
     return Models(t_env)
+
+
+class ModelTables(NamedTuple):
+    """The output of one model; None where there is none: no metrics without labels, no snapshots without learning."""
+
+    predictions: Table
+    metrics: Table | None
+    snapshots: Table | None
+    alerts: Table | None
+    dead_letters: Table | None
 
 
 class Models:
@@ -65,6 +76,14 @@ class Models:
                 problems += error.problems
         if problems:
             raise ConfigError(dict.fromkeys(problems))
+
+    def tables(self, name: str) -> ModelTables:
+        """Return the views of a declared model as tables to go on with; raises like ``build``."""
+        self.build([name])
+        return ModelTables(*(self._t_env.from_path(f"{name}_{view}") if self._has(f"{name}_{view}") else None for view in ModelTables._fields))
+
+    def _has(self, view: str) -> bool:
+        return view in self._t_env.list_temporary_views()
 
     def _declare(self, name: str) -> Declaration:
         declared = read_model(self._t_env, name)

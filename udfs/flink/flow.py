@@ -162,7 +162,7 @@ class _Flow:
         self._answers(
             f"SELECT event_id, `key`, a.score AS score, a.label AS label, a.detail AS detail, a.status AS status,"
             " a.reason AS reason, CAST(0 AS BIGINT) AS learned, truth, event_time_ms,"
-            f" {version} AS model_version FROM (SELECT COALESCE(CAST({quote_name(d.event_id)} AS STRING), '') AS event_id,"
+            f" {version} AS model_version FROM (SELECT CAST({quote_name(d.event_id)} AS STRING) AS event_id,"
             f" COALESCE({model_key(key)}, '') AS `key`, thalweg_ms AS event_time_ms, {truth} AS truth,"
             f" {function}({arguments}) AS a FROM {self._events.view})"
         )
@@ -178,11 +178,10 @@ class _Flow:
             )
         stream = env.to_data_stream(env.sql_query(query))
         env.create_temporary_view(answers, env.from_data_stream(stream, schema.build()))
-        rowtime = ", thalweg_time AS rowtime" if self._time else ""
         self._view(
             "predictions",
             f"SELECT {quote_text(d.name)} AS model, model_version, event_id, `key`, event_time_ms, score, label,"
-            f" CAST(NULL AS MAP<STRING, DOUBLE>) AS probabilities, status, reason, learned{rowtime} FROM {answers}",
+            f" CAST(NULL AS MAP<STRING, DOUBLE>) AS probabilities, status, reason, learned FROM {answers}",
         )
 
     def _evaluation(self, label: Column) -> None:

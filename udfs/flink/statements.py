@@ -207,13 +207,13 @@ def labelled_answers(
             f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
         fate = (
-            f"CASE WHEN is_label = 0 THEN CASE WHEN labels_seen > 0 THEN {OVERTAKEN} ELSE {PREDICTED} END"
+            f"CASE WHEN is_label = 0 THEN CASE WHEN labels_seen > 0 AND event_id IS NOT NULL THEN {OVERTAKEN} ELSE {PREDICTED} END"
             f" WHEN event_id IS NULL THEN {UNKNOWN} WHEN labels_seen > 1 THEN {DUPLICATE}"
             f" WHEN events_seen = 0 THEN {UNKNOWN} WHEN row_ms - event_ms > {timeout_ms} THEN {LATE} ELSE {MATCHED} END"
         )
         rows = (
             f"SELECT {fate} AS kind, event_id, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted, detail, truth,"
-            f" thalweg_time FROM ({joined}) WHERE is_label = 1 OR events_seen = 1"
+            f" thalweg_time FROM ({joined}) WHERE is_label = 1 OR events_seen = 1 OR event_id IS NULL"
         )
         late += (
             f" UNION ALL SELECT {LATE}, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, thalweg_ms, CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}"

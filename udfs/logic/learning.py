@@ -201,7 +201,7 @@ class LearningLogic:
                 if kind == SCORE_LATE and score.status == "ok":
                     score = score._replace(reason="late: answered, but too late to be learned in order")
                 answers.add(
-                    event_ids[at] or "", key or "", events_ms[at], score, learned, labels[at] if kind == STEP else None
+                    event_ids[at], key or "", events_ms[at], score, learned, labels[at] if kind == STEP else None
                 )
         for key in changed:
             store.put(key, cells[key])

@@ -1,0 +1,190 @@
+"""The whole flow on a real broker and a real Flink, held to a plain River loop; at any parallelism, across a crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streams import as_json, kafka_table, publish, result_tables, results, run, start
+from thalweg.connector.kafka import SnapshotTopic
+from thalweg.connector.wire import encoder
+from thalweg.udfs.engines import restore
+from thalweg.udfs.engines.base import EngineSpec
+
+from scenario import MODEL, TIMEOUT_MS, WITH_COLOUR, Loop, make_stream
+
+pytestmark = pytest.mark.cluster
+ROWS = 4000
+MALFORMED = 5
+LABEL_COLUMNS = (("id", "STRING", True), ("y", "BOOLEAN", True))
+
+
+@pytest.fixture(scope="module")
+def topics(broker: str) -> dict[str, str]:
+    """Events in JSON and labels in Avro, each in two partitions, with malformed records and tombstones among them."""
+    events, labels = make_stream(ROWS)
+    columns = ("id", "k", "a", "b", "c", "colour")
+    records: list[tuple[bytes | None, int]] = [
+        (as_json({name: getattr(event, name) for name in columns}), event.ms) for event in events
+    ]
+    for n in range(MALFORMED):
+        records.insert(300 * (n + 1), (b'{"id": "broken', records[300 * (n + 1)][1]))
+        records.insert(310 * (n + 1), (None, records[310 * (n + 1)][1]))
+    publish(broker, "flow.events", records, partitions=2)
+    encode = encoder(LABEL_COLUMNS, "avro")
+    publish(broker, "flow.labels", [(encode({"id": x.id, "y": x.y}), x.ms) for x in labels], partitions=2, seed=1)
+    return {"events": "flow.events", "labels": "flow.labels"}
+
+
+def script(broker: str, topics: dict[str, str], prefix: str, guarantee: str = "at-least-once") -> str:
+    options = (
+        f"'provider' = 'river', 'input-table' = 'events', 'event-id' = 'id', 'label-table' = 'labels', 'label' = 'y',"
+        f" 'label-timeout' = '{TIMEOUT_MS} ms', 'snapshot-every' = '10 min', 'metrics-every' = '10 min'"
+    )
+    views = [
+        f"INSERT INTO {table} SELECT * FROM {model}_{table}"
+        for model in ("keyed", "shared")
+        for table in ("predictions", "metrics", "snapshots", "dead_letters")
+    ]
+    return (
+        kafka_table("events", "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING", topics["events"], broker)
+        + kafka_table("labels", "id STRING, y BOOLEAN", topics["labels"], broker, "avro")
+        + "CREATE MODEL keyed INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (y BOOLEAN) WITH"
+        f" ({options}, 'model' = '{MODEL}', 'key' = 'k');\n"
+        "CREATE MODEL shared INPUT (a DOUBLE, b DOUBLE, c DOUBLE, colour STRING) OUTPUT (y BOOLEAN) WITH"
+        f" ({options}, 'model' = '{WITH_COLOUR.replace(chr(39), chr(39) * 2)}');\n"
+        + result_tables(broker, prefix, guarantee)
+        + ";\n".join(views)
+        + ";\nINSERT INTO dead_letters SELECT * FROM events_dead_letters;\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def once(broker: str, topics: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """What comes out at parallelism 1, undisturbed."""
+    run(script(broker, topics, "once"))
+    return results(broker, "once")
+
+
+def answers(found: dict[str, list[dict[str, Any]]], model: str) -> Counter[tuple[Any, ...]]:
+    return Counter(
+        (p["event_id"], p["key"], p["score"], p["learned"], p["status"])
+        for p in found["predictions"]
+        if p["model"] == model
+    )
+
+
+def newest_models(broker: str, prefix: str) -> dict[tuple[str, str], tuple[int, bytes]]:
+    latest = SnapshotTopic(broker, f"{prefix}.snapshots").latest()
+    return {name: (snapshot.version, snapshot.blob) for name, snapshot in latest.items()}
+
+
+@pytest.mark.parametrize(("model", "text", "keyed"), [("keyed", MODEL, True), ("shared", WITH_COLOUR, False)])
+def test_predictions_equal_a_plain_river_loop(
+    once: dict[str, list[dict[str, Any]]], model: str, text: str, keyed: bool
+) -> None:
+    loop = Loop(*make_stream(ROWS), text, keyed)
+    assert answers(once, model) == Counter((event, *answer) for event, answer in loop.answers)
+
+
+@pytest.mark.parametrize(("model", "text", "keyed"), [("keyed", MODEL, True), ("shared", WITH_COLOUR, False)])
+def test_the_books_balance(once: dict[str, list[dict[str, Any]]], model: str, text: str, keyed: bool) -> None:
+    events, labels = make_stream(ROWS)
+    loop = Loop(events, labels, text, keyed)
+    rows = [m for m in once["metrics"] if m["model"] == model and m["window"] == "cumulative"]
+    newest = {m["metric"]: m["value"] for m in sorted(rows, key=lambda m: m["event_time_ms"])}
+    assert newest["labels_matched"] == loop.matched
+    assert newest["labels_duplicate"] == loop.duplicate
+    assert newest["labels_unknown"] == loop.unknown
+    assert newest["labels_late"] == loop.late
+    assert newest["events"] == len({event.id for event in events})
+    assert newest["events"] == newest["labels_matched"] + newest["labels_expired"] + newest["labels_pending"]
+    refused = [d for d in once["dead_letters"] if d["model"] == model and d["stage"] == "learn"]
+    assert len(refused) == loop.refused
+
+
+def test_malformed_records_are_kept_and_tombstones_pass(once: dict[str, list[dict[str, Any]]]) -> None:
+    broken = [d for d in once["dead_letters"] if d["stage"] == "decode"]
+    assert len(broken) == MALFORMED
+    assert {d["payload"] for d in broken} == {b'{"id": "broken'}
+    assert {d["topic"] for d in broken} == {"flow.events"}
+    assert len({(d["partition"], d["offset"]) for d in broken}) == MALFORMED
+    assert all(d["reason"] and d["record_time_ms"] > 1_700_000_000_000 for d in broken)
+
+
+def test_a_snapshot_is_the_model_of_the_plain_loop(broker: str, once: dict[str, list[dict[str, Any]]]) -> None:
+    loop = Loop(*make_stream(ROWS), MODEL, True)
+    for (model, key), snapshot in SnapshotTopic(broker, "once.snapshots").latest().items():
+        if model == "keyed":
+            engine: Any = restore(EngineSpec.from_json(snapshot.spec), snapshot.blob)
+            assert engine.learned == snapshot.version == loop.learned[key]
+            assert dict(engine.model["LogisticRegression"].weights) == dict(loop.models[key]["LogisticRegression"].weights)
+
+
+def test_parallelism_2_and_a_cache_of_one_model_change_nothing(
+    broker: str, topics: dict[str, str], once: dict[str, list[dict[str, Any]]]
+) -> None:
+    settings = {
+        "python.state.cache-size": "1",
+        "python.map-state.read-cache-size": "1",
+        "python.map-state.write-cache-size": "1",
+    }
+    run(script(broker, topics, "twice"), settings, parallelism=2, profile="latency")
+    found = results(broker, "twice")
+    for model in ("keyed", "shared"):
+        assert answers(found, model) == answers(once, model)
+    assert newest_models(broker, "twice") == newest_models(broker, "once")
+    metrics = [sorted(map(str, side["metrics"])) for side in (found, once)]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_killed_python_worker_changes_nothing(
+    broker: str, topics: dict[str, str], once: dict[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    settings = {
+        "execution.checkpointing.interval": "300 ms",
+        "execution.checkpointing.dir": tmp_path.as_uri(),
+        "python.fn-execution.bundle.time": "20",
+        "python.fn-execution.bundle.size": "50",
+        "python.fn-execution.arrow.batch.size": "50",
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": "3",
+        "restart-strategy.fixed-delay.delay": "100 ms",
+    }
+    client = start(script(broker, topics, "crash", "exactly-once"), settings, profile="latency")
+    ended = client.get_job_execution_result()
+    killed: list[int] = []
+    deadline = time.monotonic() + 120
+    while not killed and not ended.done() and time.monotonic() < deadline:
+        found = [path for path in tmp_path.glob("*/chk-*/_metadata") if int(path.parent.name[4:]) >= 3]
+        if found:
+            killed = workers()
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    assert killed, "the job ended before a worker could be killed"
+    ended.result()
+    found = results(broker, "crash")
+    for model in ("keyed", "shared"):
+        assert answers(found, model) == answers(once, model)
+    assert newest_models(broker, "crash") == newest_models(broker, "once")
+
+
+def workers() -> list[int]:
+    """The Python workers that this process's JVM has started."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, *_ in rows}
+
+    def ours(pid: int) -> bool:
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid]
+        return pid == os.getpid()
+
+    return [int(row[0]) for row in rows if "beam_boot" in row[2] and "python" in row[2] and ours(int(row[0]))]

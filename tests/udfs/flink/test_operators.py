@@ -1,0 +1,166 @@
+"""The operators without a JVM: fake state, the real classes, held to a plain River loop."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyflink.datastream.functions import RuntimeContext
+from scenario import KEYS, MODEL, WITH_COLOUR, Loop, make_stream
+from thalweg.udfs.engines.base import EngineSpec, Field
+from thalweg.udfs.flink.operators import ANSWER_TYPES, EXTRA_TYPES, LearningOperator
+from thalweg.udfs.logic.declaration import Declaration, declare
+from thalweg.udfs.logic.learning import learning_kinds
+from thalweg.udfs.logic.packing import pack_columns
+
+HEAD = {"input-table": "events", "event-id": "id", "label-table": "labels", "label": "y", "provider": "river"}
+
+
+def declaration(text: str, **options: str) -> Declaration:
+    inputs = [("a", "DOUBLE"), ("b", "DOUBLE"), ("c", "DOUBLE"), *([("colour", "STRING")] if text != MODEL else [])]
+    given_options = {**HEAD, "model": text, **{name.replace("_", "-"): value for name, value in options.items()}}
+    return declare("delay", inputs, [("y", "BOOLEAN")], given_options, ("min-samples", "on-null", "seed"), True)
+
+
+class Flink:
+    """State, time and timers of one subtask, as an operator sees them; state goes through bytes, as in Flink."""
+
+    def __init__(self, operator: Any, cached: bool = True) -> None:
+        self.operator, self.key, self.watermark = operator, 0, -(1 << 63)
+        self.states: dict[str, dict[Any, Any]] = defaultdict(dict)
+        self.timers: set[int] = set()
+        self.cached = cached
+        operator.open(self)
+
+    def _bytes(self, value: Any) -> Any:
+        return value if self.cached else pickle.loads(pickle.dumps(value))
+
+    def get_map_state(self, descriptor: Any) -> Any:
+        flink, table = self, self.states[descriptor.get_name()]
+
+        class MapState:
+            def get(self, key: Any) -> Any:
+                return flink._bytes(table.get(key))
+
+            def put(self, key: Any, value: Any) -> None:
+                table[key] = flink._bytes(value)
+
+            def items(self) -> Any:
+                return list(table.items())
+
+            def remove(self, key: Any) -> None:
+                table.pop(key, None)
+
+        return MapState()
+
+    def get_list_state(self, descriptor: Any) -> Any:
+        table = self.states[descriptor.get_name()]
+
+        class ListState:
+            def get(self) -> Any:
+                return list(table.get("rows", []))
+
+            def add(self, value: Any) -> None:
+                table.setdefault("rows", []).append(value)
+
+            def clear(self) -> None:
+                table.clear()
+
+        return ListState()
+
+    def timer_service(self) -> Flink:
+        return self
+
+    def current_watermark(self) -> int:
+        return self.watermark
+
+    def register_event_time_timer(self, ms: int) -> None:
+        self.timers.add(ms)
+
+    def element(self, block: bytes) -> list[Any]:
+        return list(self.operator.process_element([block], self))
+
+    def advance(self, watermark: int) -> list[Any]:
+        self.watermark = watermark
+        out: list[Any] = []
+        while due := sorted(ms for ms in self.timers if ms <= watermark):
+            self.timers.discard(due[0])
+            out += self.operator.on_timer(due[0], self)
+        return out
+
+
+def run(loop: Loop, d: Declaration, seed: int, block: int, flink: Flink) -> tuple[list[Any], list[Any]]:
+    """Feed the loop's rows in shuffled blocks behind a watermark; return answers and all other records."""
+    names = [field.name for field in d.spec.inputs]
+    rows = [(*row[:6], *(getattr(row[6], name) for name in names)) for row in loop.rows]
+    pick, emitted = random.Random(seed), []
+    for start in range(0, len(rows), block):
+        chunk = rows[start : start + block]
+        pick.shuffle(chunk)
+        cut = pick.randrange(len(chunk) + 1)
+        for part in filter(None, (chunk[:cut], chunk[cut:])):
+            columns = list(zip(learning_kinds(d.spec), map(list, zip(*part, strict=True)), strict=True))
+            emitted += flink.element(pack_columns(columns, len(part)))
+        following = rows[start + block : start + block + 1]
+        emitted += flink.advance(following[0][4] - 1 if following else (1 << 63) - 1)
+    answers = [
+        dict(zip(ANSWER_TYPES, values, strict=True))
+        for row in emitted
+        for values in zip(*list(row)[: len(ANSWER_TYPES)], strict=True)
+    ]
+    others = [row for row in emitted if any(value is not None for value in list(row)[len(ANSWER_TYPES) :])]
+    return answers, others
+
+
+@pytest.mark.parametrize(("text", "key"), [(MODEL, "k"), (WITH_COLOUR, None)])
+def test_equals_a_plain_river_loop(text: str, key: str | None) -> None:
+    loop = Loop(*make_stream(3000), text, key is not None)
+    d = declaration(text, **({"key": key} if key else {}))
+    flink = Flink(LearningOperator(d, True))
+    answers, others = run(loop, d, 1, 200, flink)
+    got = [(a["event_id"], (a["key"], a["score"], a["learned"], a["status"])) for a in answers]
+    assert got == [(event, tuple(answer)) for event, answer in loop.answers]
+    assert {name: cell.engine(d.spec).learned for name, cell in flink.states["models"].items()} == loop.learned
+    assert len(loop.learned) == (KEYS if key else 1)
+    assert any(row[len(ANSWER_TYPES)] is not None for row in others), "no snapshot was published"
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1, 7, 50, 400]), st.booleans())
+def test_blocks_shuffles_and_bytes_change_nothing(seed: int, block: int, cached: bool) -> None:
+    loop = Loop(*make_stream(400), MODEL, True)
+    d = declaration(MODEL, key="k", snapshot_every="2 min")
+    calm = Flink(LearningOperator(d, True))
+    wild = Flink(LearningOperator(d, True), cached)
+    expected, found = run(loop, d, 0, 100_000, calm), run(loop, d, seed, block, wild)
+    assert found[0] == expected[0]
+    assert sorted(map(str, found[1])) == sorted(map(str, expected[1])), "snapshots, refusals or alerts differ"
+    assert {key: cell.dump() for key, cell in wild.states["models"].items()} == {
+        key: cell.dump() for key, cell in calm.states["models"].items()
+    }
+
+
+def test_a_refused_label_is_told_with_its_reason_and_its_row() -> None:
+    loop = Loop(*make_stream(2000), MODEL, True)
+    d = declaration(MODEL, key="k")
+    _, others = run(loop, d, 3, 100, Flink(LearningOperator(d, True)))
+    place = len(ANSWER_TYPES) + list(EXTRA_TYPES).index("refusal")
+    reasons = [row[place][2] for row in others if row[place] is not None]
+    assert len(reasons) > 10
+    assert any("key is null" in reason for reason in reasons)
+    assert any("'a'" in reason for reason in reasons)
+
+
+def test_every_function_that_travels_can_be_pickled() -> None:
+    import cloudpickle
+
+    d = declaration(MODEL)
+    assert isinstance(d.spec, EngineSpec)
+    assert isinstance(d.spec.output, Field)
+    assert cloudpickle.loads(cloudpickle.dumps(LearningOperator(d, True)))
+    assert RuntimeContext is not None
