@@ -48,13 +48,15 @@ def create_table(
     topic: str,
     brokers: str,
     *,
-    upsert: bool = False,
     guarantee: str = "at-least-once",
     transactional_id_prefix: str = "",
     start: str = "earliest-offset",
     extra: Mapping[str, str] | None = None,
 ) -> str:
     """Return a ``CREATE TABLE`` for a topic of the wire contract, columns and nullability as in its schema.
+
+    Snapshots carry their first field as the key of their record, for compaction. The table is a plain one all the same:
+    Flink's ``upsert-kafka`` asks every insert what to do on conflict, and holds the whole history to answer.
 
     Parameters
     ----------
@@ -66,17 +68,13 @@ def create_table(
         The Kafka topic.
     brokers : str
         ``host:port``, comma separated.
-    upsert : bool
-        Make an ``upsert-kafka`` table whose key is the first field; for compacted topics, and always so for
-        ``snapshot``, which must be one. Other schemas have no unique field and refuse it.
     guarantee : str
         Of the sink: ``none``, ``at-least-once`` or ``exactly-once``. The last makes readers on ``read_committed``
         wait for each checkpoint, and the broker must allow its transaction timeout.
     transactional_id_prefix : str
         Needed for ``exactly-once``, and different for each sink of a cluster.
     start : str
-        Where a new reader starts: ``earliest-offset``, ``latest-offset`` or ``group-offsets``. An upsert table
-        always starts at the earliest.
+        Where a new reader starts: ``earliest-offset``, ``latest-offset`` or ``group-offsets``.
     extra : mapping of str to str, optional
         More table options, for instance ``properties.security.protocol``; they win over the derived ones.
 
@@ -101,20 +99,19 @@ def create_table(
       'sink.delivery-guarantee' = 'at-least-once'
     )
     """
-    upsert = upsert or schema_name == "snapshot"
-    _check(name, schema_name, upsert, guarantee, transactional_id_prefix, start)
+    _check(name, guarantee, transactional_id_prefix, start)
     fields = schema(schema_name)["fields"]
     columns = [f"{quote_name(field['name'])} {_sql_type(field['type'])}" for field in fields]
     options = {
-        "connector": "upsert-kafka" if upsert else "kafka",
+        "connector": "kafka",
         "topic": topic,
         "properties.bootstrap.servers": brokers,
+        "scan.startup.mode": start,
     }
-    if upsert:
-        columns.append(f"PRIMARY KEY ({quote_name(fields[0]['name'])}) NOT ENFORCED")
-        options |= {"key.format": "raw", "value.format": "avro"}
+    if schema_name == "snapshot":
+        options |= {"key.format": "raw", "key.fields": fields[0]["name"], "value.format": "avro"}
     else:
-        options |= {"scan.startup.mode": start, "format": "avro"}
+        options["format"] = "avro"
     options["sink.delivery-guarantee"] = guarantee
     if transactional_id_prefix:
         options["sink.transactional-id-prefix"] = transactional_id_prefix
@@ -146,11 +143,8 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _check(name: str, schema_name: str, upsert: bool, guarantee: str, prefix: str, start: str) -> None:
+def _check(name: str, guarantee: str, prefix: str, start: str) -> None:
     where, problems = f"table '{name}'", []
-    if upsert and schema_name != "snapshot":
-        what = f"'{schema_name}' has no field that is unique, so it cannot be an upsert table."
-        problems.append(Problem(where, what, "Leave 'upsert' out."))
     for option, value, allowed in (("guarantee", guarantee, _GUARANTEES), ("start", start, _STARTS)):
         if value not in allowed:
             problems.append(Problem(f"{where}, '{option}'", f"'{value}' is unknown.", f"Use {', '.join(allowed)}."))

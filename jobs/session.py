@@ -106,6 +106,8 @@ def root_cause(error: BaseException) -> str:
             return ends[0].strip()
     causes = [line.strip().removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    if lines and lines[0].startswith("An error occurred while calling"):
+        lines = [lines[1].removeprefix(": ")] if len(lines) > 1 else lines
     chosen = causes[-1] if causes else (lines[0] if lines else type(error).__name__)
     return _JAVA_CLASS.sub("", chosen).strip()
 

@@ -25,11 +25,10 @@ def test_prediction_has_a_map_without_nulls_that_may_itself_be_null() -> None:
 
 def test_snapshot_is_always_keyed() -> None:
     text = create_table("s", "snapshot", "app.snapshot.v1", "b:1")
-    assert "PRIMARY KEY (`snapshot_key`) NOT ENFORCED" in text
-    assert "'connector' = 'upsert-kafka'" in text
+    assert "'connector' = 'kafka'" in text
+    assert "'key.fields' = 'snapshot_key'" in text
     assert "'key.format' = 'raw'" in text
     assert "'value.format' = 'avro'" in text
-    assert "scan.startup.mode" not in text
 
 
 def test_options_are_quoted_and_extra_wins() -> None:
@@ -44,8 +43,8 @@ def test_options_are_quoted_and_extra_wins() -> None:
 
 def test_all_contradictions_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        create_table("t", "label", "t", "b:1", upsert=True, guarantee="twice", start="yesterday")
-    assert len(caught.value.problems) == 3
+        create_table("t", "label", "t", "b:1", guarantee="twice", start="yesterday")
+    assert len(caught.value.problems) == 2
     with pytest.raises(ConfigError, match="transactions, which need a name"):
         create_table("t", "label", "t", "b:1", guarantee="exactly-once")
     text = create_table("t", "label", "t", "b:1", guarantee="exactly-once", transactional_id_prefix="app")

@@ -37,7 +37,7 @@ def topics(broker: str) -> dict[str, str]:
         records.insert(300 * (n + 1), (b'{"id": "broken', records[300 * (n + 1)][1]))
         records.insert(310 * (n + 1), (None, records[310 * (n + 1)][1]))
     publish(broker, "flow.events", records, partitions=2)
-    encode = encoder(LABEL_COLUMNS, "avro")
+    encode = encoder(LABEL_COLUMNS)
     publish(broker, "flow.labels", [(encode({"id": x.id, "y": x.y}), x.ms) for x in labels], partitions=2, seed=1)
     return {"events": "flow.events", "labels": "flow.labels"}
 

@@ -72,6 +72,12 @@ class _Pack(_Vectorised):
         self._known: dict[str | None, int] = {}
 
     def eval(self, *series: Any) -> Any:
+        # The planner moves a projection below a UNION ALL, and there a constant arrives as one plain value.
+        index = next(column.index for column in series if isinstance(column, pd.Series))
+        series = tuple(
+            column if isinstance(column, pd.Series) else pd.Series([column] * len(index), index=index, dtype=object)
+            for column in series
+        )
         columns = [_values(kind, column) for kind, column in zip(self._kinds, series, strict=True)]
         rows = len(series[0])
         shards = np.zeros(rows, dtype=np.int32)

@@ -20,6 +20,12 @@ from thalweg.udfs.flink.statements import epoch_ms
 __all__ = ["Declared", "Prepared", "TableReader", "read_model"]
 
 _GUARDED_FORMATS = ("avro", "json")
+_RECORD = (
+    ("thalweg_topic", "STRING", "topic"),
+    ("thalweg_partition", "INT", "partition"),
+    ("thalweg_offset", "BIGINT", "offset"),
+    ("thalweg_record_time", "TIMESTAMP_LTZ(3)", "timestamp"),
+)
 _PLAIN = {
     "BOOLEAN", "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "CHAR", "VARCHAR",
     "STRING", "BINARY", "VARBINARY", "BYTES",
@@ -210,12 +216,14 @@ def raw_twin(source: _Source, name: str) -> tuple[str, list[Any], dict[str, str]
     """Return the DDL of the table that reads the same topic as bytes, the decoded columns and the computed ones."""
     physical = [column for column in source.columns if _sort(column) == "PhysicalColumn"]
     expressions, metadata, problems = {}, [], []
+    read: dict[str, str] = {}  # Flink lets a metadata key be read by one column only
     where = f"{source.where}, table '{source.table}'"
     for column in source.columns:
         if _sort(column) == "ComputedColumn":
             expressions[column.getName()] = column.getExpression().asSerializableString()
         elif _sort(column) == "MetadataColumn":
             key = column.getMetadataKey().orElse(column.getName())
+            read[key] = quote_name(column.getName())
             metadata.append(
                 f"{quote_name(column.getName())} {_type_text(column)} METADATA FROM {quote_text(key)} VIRTUAL"
             )
@@ -251,10 +259,10 @@ def raw_twin(source: _Source, name: str) -> tuple[str, list[Any], dict[str, str]
         "thalweg_payload BYTES",
         "thalweg_key BYTES",
         *metadata,
-        "thalweg_topic STRING METADATA FROM 'topic' VIRTUAL",
-        "thalweg_partition INT METADATA FROM 'partition' VIRTUAL",
-        "thalweg_offset BIGINT METADATA FROM 'offset' VIRTUAL",
-        "thalweg_record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL",
+        *(
+            f"{name} AS CAST({read[key]} AS {sql_type})" if key in read else f"{name} {sql_type} METADATA FROM '{key}' VIRTUAL"
+            for name, sql_type, key in _RECORD
+        ),
     ]
     dropped = ("format", "value.format", f"{source.format}.", f"value.{source.format}.")
     options = {k: v for k, v in source.options.items() if k not in dropped and not k.startswith(dropped[2:])}
