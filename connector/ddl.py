@@ -15,6 +15,7 @@ _SQL = {"string": "STRING", "bytes": "BYTES", "int": "INT", "long": "BIGINT", "d
 _GUARANTEES = ("none", "at-least-once", "exactly-once")
 _STARTS = ("earliest-offset", "latest-offset", "group-offsets")
 _MAX_TOPIC = 249
+_TRANSACTION_TIMEOUT_MS = 900_000
 _TOPIC = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -113,8 +114,12 @@ def create_table(
     else:
         options["format"] = "avro"
     options["sink.delivery-guarantee"] = guarantee
-    if transactional_id_prefix:
-        options["sink.transactional-id-prefix"] = transactional_id_prefix
+    if guarantee == "exactly-once":
+        # Flink asks for an hour by default, and a broker with default settings refuses more than 15 minutes.
+        options |= {
+            "sink.transactional-id-prefix": transactional_id_prefix,
+            "properties.transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS),
+        }
     options |= extra or {}
     body = ",\n  ".join(columns)
     settings = ",\n  ".join(f"{quote_text(key)} = {quote_text(value)}" for key, value in options.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streams import as_json, kafka_table, publish, result_tables, results, run, start
+from streams import RESULTS, as_json, kafka_table, publish, result_tables, results, run, start
 from thalweg.connector.kafka import SnapshotTopic
 from thalweg.connector.wire import encoder
 from thalweg.udfs.engines import restore
@@ -47,11 +47,10 @@ def script(broker: str, topics: dict[str, str], prefix: str, guarantee: str = "a
         f"'provider' = 'river', 'input-table' = 'events', 'event-id' = 'id', 'label-table' = 'labels', 'label' = 'y',"
         f" 'label-timeout' = '{TIMEOUT_MS} ms', 'snapshot-every' = '10 min', 'metrics-every' = '10 min'"
     )
-    views = [
-        f"INSERT INTO {table} SELECT * FROM {model}_{table}"
-        for model in ("keyed", "shared")
-        for table in ("predictions", "metrics", "snapshots", "dead_letters")
-    ]
+    # One insert per table: two sinks with one transactional id would end each other's transactions.
+    views = {table: [f"SELECT * FROM {model}_{table}" for model in ("keyed", "shared")] for table in RESULTS}
+    views["dead_letters"].append("SELECT * FROM events_dead_letters")
+    inserts = [f"INSERT INTO {table} {' UNION ALL '.join(selects)};\n" for table, selects in views.items()]
     return (
         kafka_table("events", "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING", topics["events"], broker)
         + kafka_table("labels", "id STRING, y BOOLEAN", topics["labels"], broker, "avro")
@@ -60,8 +59,7 @@ def script(broker: str, topics: dict[str, str], prefix: str, guarantee: str = "a
         "CREATE MODEL shared INPUT (a DOUBLE, b DOUBLE, c DOUBLE, colour STRING) OUTPUT (y BOOLEAN) WITH"
         f" ({options}, 'model' = '{WITH_COLOUR.replace(chr(39), chr(39) * 2)}');\n"
         + result_tables(broker, prefix, guarantee)
-        + ";\n".join(views)
-        + ";\nINSERT INTO dead_letters SELECT * FROM events_dead_letters;\n"
+        + "".join(inserts)
     )
 
 
@@ -168,8 +166,8 @@ def test_a_killed_python_worker_changes_nothing(
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-    assert killed, "the job ended before a worker could be killed"
     ended.result()
+    assert killed, "the job ended before a worker could be killed"
     found = results(broker, "crash")
     for model in ("keyed", "shared"):
         assert answers(found, model) == answers(once, model)
