@@ -13,7 +13,6 @@ from pathlib import Path
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment
-
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.jobs.bundle import bundle
 from thalweg.jobs.jars import job_jars
@@ -93,7 +92,13 @@ def make_environment(
     else:
         host, _, port = target.rpartition(":")
         if not host or not port.isdigit():
-            raise ConfigError([Problem("--target", f"'{target}' is not host:port.", "Name the REST endpoint, such as 127.0.0.1:8081.")])
+            raise ConfigError(
+                [
+                    Problem(
+                        "--target", f"'{target}' is not host:port.", "Name the REST endpoint, such as 127.0.0.1:8081."
+                    )
+                ]
+            )
         options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
         shipped = _temporary_directory() / "thalweg.zip"
         shipped.write_bytes(bundle())

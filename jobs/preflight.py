@@ -1,4 +1,4 @@
-"""Before a job starts: are its brokers there, and its topics?"""
+"""Before a job starts: are its brokers there, and its topics."""
 
 from __future__ import annotations
 

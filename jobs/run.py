@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-
 from thalweg.connector.errors import ConfigError, Problem, ThalwegError
 from thalweg.jobs.preflight import check_topics
 from thalweg.jobs.script import read_script
@@ -21,7 +20,9 @@ __all__ = ["run_command", "variables"]
 
 def variables(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return the ``-D name=value`` options as a mapping; raises ConfigError listing those that are not of that form."""
-    problems = [Problem("-D", f"'{pair}' is not name=value.", "Write -D name=value.") for pair in pairs if "=" not in pair]
+    problems = [
+        Problem("-D", f"'{pair}' is not name=value.", "Write -D name=value.") for pair in pairs if "=" not in pair
+    ]
     if problems:
         raise ConfigError(problems)
     return dict(pair.split("=", 1) for pair in pairs)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pyflink.table import StreamTableEnvironment
-
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.jobs.script import Statement
 from thalweg.udfs.flink.attach import attach
@@ -15,7 +14,9 @@ from thalweg.udfs.flink.attach import attach
 __all__ = ["initial_settings", "root_cause", "submit"]
 
 _SET = re.compile(r"SET\s+'([^']+)'\s*=\s*'((?:[^']|'')*)'\s*", re.IGNORECASE)
-_MODEL_NAME = re.compile(r"CREATE\s+(?:TEMPORARY\s+)?MODEL\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:`([^`]+)`|([\w.]+))", re.IGNORECASE)
+_MODEL_NAME = re.compile(
+    r"CREATE\s+(?:TEMPORARY\s+)?MODEL\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:`([^`]+)`|([\w.]+))", re.IGNORECASE
+)
 _JAVA_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]*(?:Exception|Error)[\w$]*:\s*")
 
 
@@ -57,7 +58,8 @@ def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> An
     ConfigError
         A statement cannot be executed: file, line, cause.
     """
-    models, waiting, inserts = attach(t_env), [], 0
+    models, inserts = attach(t_env), 0
+    waiting: list[tuple[str, Statement]] = []
     statement_set = t_env.create_statement_set()
     last = statements[-1] if statements else None
     for statement in statements:
@@ -88,11 +90,19 @@ def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> An
             raise ConfigError([_problem(statement, error)]) from error
     if not inserts:
         where = last.where if last else "the file"
-        raise ConfigError([Problem(where, "the file has no INSERT, so there is nothing to run.", "Insert a model's views into tables.")])
+        raise ConfigError(
+            [
+                Problem(
+                    where, "the file has no INSERT, so there is nothing to run.", "Insert a model's views into tables."
+                )
+            ]
+        )
     try:
         return statement_set.execute()
     except Exception as error:
-        raise ConfigError([Problem(statements[0].file, f"the job cannot be started: {root_cause(error)}", "")]) from error
+        raise ConfigError(
+            [Problem(statements[0].file, f"the job cannot be started: {root_cause(error)}", "")]
+        ) from error
 
 
 def root_cause(error: BaseException) -> str:

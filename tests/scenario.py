@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 def make_stream(count: int, seed: int = 7) -> tuple[list[Event], list[Label]]:
-    """Events and labels, each in the order of their time; some twice, some too late, some for nobody, some too early."""
+    """Events and labels, each in the order of their time; some twice, too late, for nobody or too early."""
     pick = random.Random(seed)
     events: list[Event] = []
     labels: list[Label] = []

@@ -21,7 +21,13 @@ def publish(
     create_topics(brokers, {topic: {"partitions": partitions}})
     producer = KafkaProducer(bootstrap_servers=brokers, linger_ms=50)
     for n, (value, ms) in enumerate(records):
-        producer.send(topic, value, key=None if value is not None else b"deleted", timestamp_ms=ms, partition=(n * 31 + seed) % partitions)
+        producer.send(
+            topic,
+            value,
+            key=None if value is not None else b"deleted",
+            timestamp_ms=ms,
+            partition=(n * 31 + seed) % partitions,
+        )
     producer.flush()
     producer.close()
 
@@ -52,7 +58,9 @@ def kafka_table(name: str, columns: str, topic: str, brokers: str, format: str =
     )
 
 
-def start(sql: str, settings: Mapping[str, str] | None = None, parallelism: int = 1, profile: str = "throughput") -> Any:
+def start(
+    sql: str, settings: Mapping[str, str] | None = None, parallelism: int = 1, profile: str = "throughput"
+) -> Any:
     """Submit a script to a mini cluster in this process, and return the job's client."""
     from thalweg.jobs.environment import make_environment
     from thalweg.jobs.script import parse_script

@@ -13,7 +13,9 @@ NAMES = ("learning", "demo")
 
 @click.command()
 @click.argument("name", type=click.Choice(NAMES))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder with reference data, for benchmarks that need it.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with reference data, for benchmarks that need it."
+)
 @click.option("--rows", type=click.IntRange(1000), help="Rows, where the benchmark's own number is too many.")
 def main(name: str, data: Path | None, rows: int | None) -> None:
     """Run the benchmark NAME.

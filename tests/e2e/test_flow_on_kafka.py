@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scenario import MODEL, TIMEOUT_MS, WITH_COLOUR, Loop, make_stream
 from streams import RESULTS, as_json, kafka_table, publish, result_tables, results, run, start
 from thalweg.connector.kafka import SnapshotTopic
 from thalweg.connector.wire import encoder
 from thalweg.udfs.engines import restore
 from thalweg.udfs.engines.base import EngineSpec
-
-from scenario import MODEL, TIMEOUT_MS, WITH_COLOUR, Loop, make_stream
 
 pytestmark = pytest.mark.cluster
 ROWS = 4000
@@ -52,7 +51,9 @@ def script(broker: str, topics: dict[str, str], prefix: str, guarantee: str = "a
     views["dead_letters"].append("SELECT * FROM events_dead_letters")
     inserts = [f"INSERT INTO {table} {' UNION ALL '.join(selects)};\n" for table, selects in views.items()]
     return (
-        kafka_table("events", "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING", topics["events"], broker)
+        kafka_table(
+            "events", "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING", topics["events"], broker
+        )
         + kafka_table("labels", "id STRING, y BOOLEAN", topics["labels"], broker, "avro")
         + "CREATE MODEL keyed INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (y BOOLEAN) WITH"
         f" ({options}, 'model' = '{MODEL}', 'key' = 'k');\n"
@@ -122,7 +123,9 @@ def test_a_snapshot_is_the_model_of_the_plain_loop(broker: str, once: dict[str, 
         if model == "keyed":
             engine: Any = restore(EngineSpec.from_json(snapshot.spec), snapshot.blob)
             assert engine.learned == snapshot.version == loop.learned[key]
-            assert dict(engine.model["LogisticRegression"].weights) == dict(loop.models[key]["LogisticRegression"].weights)
+            assert dict(engine.model["LogisticRegression"].weights) == dict(
+                loop.models[key]["LogisticRegression"].weights
+            )
 
 
 def test_parallelism_2_and_a_cache_of_one_model_change_nothing(

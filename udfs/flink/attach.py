@@ -46,7 +46,7 @@ class ModelTables(NamedTuple):
 
 
 class Models:
-    """Turns declared models into views: ``<model>_predictions``, ``_metrics``, ``_snapshots``, ``_alerts``, ``_dead_letters``."""
+    """Turns declared models into views: ``<model>_predictions``, ``_metrics``, ``_snapshots``, ``_alerts``, ..."""
 
     def __init__(self, t_env: StreamTableEnvironment) -> None:
         self._t_env = t_env
@@ -62,7 +62,8 @@ class Models:
             Lists everything that is wrong with any of them, not only the first.
         """
         names = [name for name in names if name not in self._built]
-        declarations, problems = [], []
+        declarations: list[Declaration] = []
+        problems: list[Problem] = []
         for name in names:
             try:
                 declarations.append(self._declare(name))
@@ -80,7 +81,12 @@ class Models:
     def tables(self, name: str) -> ModelTables:
         """Return the views of a declared model as tables to go on with; raises like ``build``."""
         self.build([name])
-        return ModelTables(*(self._t_env.from_path(f"{name}_{view}") if self._has(f"{name}_{view}") else None for view in ModelTables._fields))
+        return ModelTables(
+            *(
+                self._t_env.from_path(f"{name}_{view}") if self._has(f"{name}_{view}") else None
+                for view in ModelTables._fields
+            )
+        )
 
     def _has(self, view: str) -> bool:
         return view in self._t_env.list_temporary_views()

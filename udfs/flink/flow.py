@@ -13,7 +13,14 @@ from pyflink.table import Schema, StreamTableEnvironment
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.flink.functions import pack_function, score_function
-from thalweg.udfs.flink.operators import ANSWER_TYPES, EvaluationOperator, LearningOperator, learning_type, metric_type
+from thalweg.udfs.flink.operators import (
+    ANSWER_TYPES,
+    EXTRA_TYPES,
+    EvaluationOperator,
+    LearningOperator,
+    learning_type,
+    metric_type,
+)
 from thalweg.udfs.flink.shards import shard_keys
 from thalweg.udfs.flink.statements import Column, labelled_answers, learning_rows, model_key, transport
 from thalweg.udfs.flink.tables import Prepared, TableReader
@@ -126,13 +133,13 @@ class _Flow:
             f"SELECT {columns}, ms AS event_time_ms, {version} AS model_version FROM {operator}"
             f" CROSS JOIN UNNEST({operator}.event_time_ms) WITH ORDINALITY AS u(ms, n)"
         )
-        snapshot = ("snapshot_key", "model", "key", "kind", "spec", "protocol", "version", "event_time_ms", "watermark_ms",
-                    "source_offsets", "metrics", "chunk", "chunks", "sha256", "size", "writer", "blob")  # fmt: skip
+        snapshot = EXTRA_TYPES["snapshot"]
         picked = ", ".join(f"t.snapshot.{quote_name(name)} AS {quote_name(name)}" for name in snapshot)
         self._view("snapshots", f"SELECT {picked} FROM {operator} t WHERE t.snapshot IS NOT NULL")
         self._view(
             "alerts",
-            f"SELECT {quote_text(d.name)} AS model, t.alert.`alert` AS `alert`, t.alert.severity AS severity, 'raised' AS state,"
+            f"SELECT {quote_text(d.name)} AS model, t.alert.`alert` AS `alert`, t.alert.severity AS severity,"
+            " 'raised' AS state,"
             " t.alert.`value` AS `value`, t.alert.threshold AS threshold, CAST(1 AS BIGINT) AS `count`,"
             " t.alert.time_ms AS event_time_ms, t.alert.reason AS reason"
             f" FROM {operator} t WHERE t.alert IS NOT NULL",
@@ -204,7 +211,8 @@ class _Flow:
         self._view(
             "metrics",
             f"SELECT {quote_text(d.name)} AS model, {quote_text(d.model_version or '')} AS model_version, metric,"
-            " metric_window AS `window`, metric_value AS `value`, metric_count AS `count`, window_start_ms, event_time_ms,"
+            " metric_window AS `window`, metric_value AS `value`, metric_count AS `count`, window_start_ms,"
+            " event_time_ms,"
             f" '' AS slice FROM {view}",
         )
 
@@ -227,7 +235,11 @@ class _Flow:
         return KeyedStream(java, packed, stream)
 
     def _view(self, suffix: str, query: str) -> None:
-        self._t_env.execute_sql(f"CREATE TEMPORARY VIEW {quote_name(f'{self._d.name}_{suffix}')} AS {query}")
+        name = f"{self._d.name}_{suffix}"
+        if name in self._t_env.list_views():
+            what = f"gives a view '{name}', and there is one of that name."
+            raise ConfigError([Problem(f"model {self._d.name}", what, "Give the model or the view another name.")])
+        self._t_env.execute_sql(f"CREATE TEMPORARY VIEW {quote_name(name)} AS {query}")
 
 
 @contextmanager

@@ -42,7 +42,8 @@ class _Decode(_Vectorised):
             self._decode = decoder(self._columns, self._format)
         names = [name for name, _, _ in self._columns]
         nothing = (None,) * len(names)
-        rows, errors = [], []
+        rows: list[tuple[Any, ...]] = []
+        errors: list[str | None] = []
         for payload in payloads:
             if payload is None:
                 rows.append(nothing)
@@ -184,7 +185,12 @@ def _values(kind: str, series: Any) -> Any:
     if kind == "number":
         if values.dtype == object:
             values = values.astype(np.float64)
-        return values if not np.isnan(values).any() else np.where(np.isnan(values), None, values.astype(object))
+        missing = np.isnan(values)
+        if not missing.any():
+            return values
+        values = values.astype(object)
+        values[missing] = None
+        return values
     if kind == "integer":
         if values.dtype.kind in "iu":
             return values

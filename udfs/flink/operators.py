@@ -19,7 +19,7 @@ from thalweg.udfs.logic.learning import ORDER, LearningLogic, Outcome, Published
 from thalweg.udfs.logic.outcomes import OUTCOME_KINDS, OUTCOME_ORDER, outcome_columns
 from thalweg.udfs.logic.packing import unpack_columns
 
-__all__ = ["ANSWER_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
+__all__ = ["ANSWER_TYPES", "EXTRA_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
 
 _TEXT, _LONG, _DOUBLE, _INT, _BYTES = (
     Types.STRING(),
@@ -68,7 +68,7 @@ def metric_type() -> Any:
 
 
 class LearningOperator(KeyedProcessFunction):
-    """Scores and learns the blocks of one shard; the Flink key is the shard, the state a map from model key to model."""
+    """Scores and learns the blocks of one shard: the Flink key. The state is a map from model key to model."""
 
     def __init__(self, declaration: Declaration, event_time: bool) -> None:
         self._declaration, self._event_time = declaration, event_time
@@ -107,7 +107,7 @@ class LearningOperator(KeyedProcessFunction):
         columns = outcome.answers.columns
         if columns[0]:
             yield Row(*columns, *self._nothing)
-        no_answers = ([],) * len(ANSWER_TYPES)
+        no_answers: tuple[list[Any], ...] = ([],) * len(ANSWER_TYPES)
         snapshot = EXTRA_TYPES["snapshot"]
         extras = [
             Row(*(record[name] for name in snapshot))
@@ -195,7 +195,7 @@ class EvaluationOperator(KeyedProcessFunction):
 
 
 def _writer(kind: str) -> str:
-    """Return the versions that write a snapshot; ``importlib.metadata`` knows them, the packages' own attributes lie."""
+    """Return the versions that write a snapshot, by ``importlib.metadata``: the packages' own attributes lie."""
     names = ["thalweg", *({"river": ["river"], "onnx": ["onnxruntime"]}.get(kind, []))]
     parts = []
     for name in names:

@@ -108,8 +108,8 @@ def learning_rows(
     Returns
     -------
     str
-        Columns: kind, model_key, event_id, event_ms, row_ms, label, then f0, f1, ... In the order of event time the rows come as the watermark passes
-        them, but rows of one key may come by several ways: the operator puts them in order.
+        Columns: kind, model_key, event_id, event_ms, row_ms, label, then f0, f1, ... In the order of event time the rows
+        come as the watermark passes them, but rows of one key may come by several ways: the operator puts them in order.
     """
     names = [f"f{at}" for at in range(len(features))]
     read = ", ".join(f"{transport(column)} AS {name}" for column, name in zip(features, names, strict=True))
@@ -151,7 +151,8 @@ def learning_rows(
             f"CASE WHEN is_label = 1 THEN {LEARN} WHEN labels_seen > 0 AND events_seen = 1 THEN {STEP} ELSE {SCORE} END"
         )
         rows = (
-            f"SELECT {kind} AS kind, model_key, event_id, CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS event_ms,"
+            f"SELECT {kind} AS kind, model_key, event_id, CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS"
+            " event_ms,"
             f" row_ms, CASE is_label WHEN 0 THEN first_label ELSE label END AS label, {', '.join(names)}, thalweg_time"
             # A null label goes on, to be refused where it is seen.
             f" FROM ({joined}) WHERE is_label = 0 OR label IS NULL OR (events_seen > 0 AND labels_seen = 1"
@@ -188,14 +189,17 @@ def labelled_answers(
     late = f" UNION ALL SELECT {_PREDICTED} FROM {answers} WHERE {_LATE_ANSWER}" if time else ""
     if labels is None:
         rows = (
-            f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_id, event_time_ms AS event_ms,"
+            f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_id,"
+            " event_time_ms AS event_ms,"
             f" event_time_ms AS row_ms, score, label AS predicted, detail, truth, {stamp} FROM {answers}{in_time}"
         )
     else:
         text = f"CAST({quote_name(label.name)} AS STRING)"
         both = (
-            f"SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, detail, {_NO_TEXT} AS truth,"
-            f" {stamp} FROM {answers}{in_time} UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms,"
+            "SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, detail,"
+            f" {_NO_TEXT} AS truth,"
+            f" {stamp} FROM {answers}{in_time} UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING),"
+            " thalweg_ms,"
             f" CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}, {stamp} FROM {labels}"
             f" WHERE NOT thalweg_late AND {quote_name(label.name)} IS NOT NULL"
         )
@@ -207,16 +211,19 @@ def labelled_answers(
             f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
         fate = (
-            f"CASE WHEN is_label = 0 THEN CASE WHEN labels_seen > 0 AND event_id IS NOT NULL THEN {OVERTAKEN} ELSE {PREDICTED} END"
+            f"CASE WHEN is_label = 0 THEN CASE WHEN labels_seen > 0 AND event_id IS NOT NULL THEN {OVERTAKEN}"
+            f" ELSE {PREDICTED} END"
             f" WHEN event_id IS NULL THEN {UNKNOWN} WHEN labels_seen > 1 THEN {DUPLICATE}"
             f" WHEN events_seen = 0 THEN {UNKNOWN} WHEN row_ms - event_ms > {timeout_ms} THEN {LATE} ELSE {MATCHED} END"
         )
         rows = (
-            f"SELECT {fate} AS kind, event_id, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted, detail, truth,"
+            f"SELECT {fate} AS kind, event_id, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted,"
+            " detail, truth,"
             f" thalweg_time FROM ({joined}) WHERE is_label = 1 OR events_seen = 1 OR event_id IS NULL"
         )
         late += (
-            f" UNION ALL SELECT {LATE}, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, thalweg_ms, CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}"
+            f" UNION ALL SELECT {LATE}, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, thalweg_ms,"
+            f" CAST(NULL AS DOUBLE), {_NO_TEXT}, {_NO_TEXT}, {text}"
             f" FROM {labels} WHERE thalweg_late"
         )
     if time is None:

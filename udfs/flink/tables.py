@@ -201,7 +201,7 @@ class _Source:
         self.columns = list(self.schema.getColumns())
         self.types = {column.getName(): _type_text(column) for column in self.columns}
         self.options = dict(resolved.getOptions()) if str(resolved.getTableKind()) == "TABLE" else {}
-        self.format = self.options.get("value.format", self.options.get("format", ""))
+        self.format: str = self.options.get("value.format") or self.options.get("format") or ""
         self.attribute: str | None = None
         for column in self.columns:
             if "*ROWTIME*" in column.getDataType().getLogicalType().asSummaryString():
@@ -233,7 +233,8 @@ def raw_twin(source: _Source, name: str) -> tuple[str, list[Any], dict[str, str]
         if _sort(timed) != "MetadataColumn":
             what = "its time comes from the payload, so a record that cannot be decoded would have no time."
             remedy = (
-                "Declare the time as 'rowtime TIMESTAMP_LTZ(3) METADATA FROM 'timestamp'' with the watermark on it, or set "
+                "Declare the time as 'rowtime TIMESTAMP_LTZ(3) METADATA FROM 'timestamp'' with the watermark on"
+                " it, or set "
                 "'on-malformed' = 'fail' on the model."
             )
             problems.append(Problem(where, what, remedy))
@@ -260,7 +261,9 @@ def raw_twin(source: _Source, name: str) -> tuple[str, list[Any], dict[str, str]
         "thalweg_key BYTES",
         *metadata,
         *(
-            f"{name} AS CAST({read[key]} AS {sql_type})" if key in read else f"{name} {sql_type} METADATA FROM '{key}' VIRTUAL"
+            f"{name} AS CAST({read[key]} AS {sql_type})"
+            if key in read
+            else f"{name} {sql_type} METADATA FROM '{key}' VIRTUAL"
             for name, sql_type, key in _RECORD
         ),
     ]
