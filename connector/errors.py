@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["ConfigError", "ModelError", "Problem", "RecordError", "SetupError", "SnapshotError", "ThalwegError", "WireError"]
+__all__ = [
+    "ConfigError",
+    "ModelError",
+    "Problem",
+    "RecordError",
+    "SetupError",
+    "SnapshotError",
+    "ThalwegError",
+    "WireError",
+]
 
 
 class ThalwegError(Exception):
