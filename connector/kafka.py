@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import TopicAlreadyExistsError
 from thalweg.connector.client import open_client, raw_records
 from thalweg.connector.errors import ConfigError, Problem, SetupError, SnapshotError, WireError
 from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot, assemble, is_manifest, split
 from thalweg.connector.wire import decode, encode
 
-__all__ = ["SnapshotTopic", "create_topics", "read_topic", "wait_for_broker"]
+__all__ = ["SnapshotTopic", "count_records", "create_topics", "read_topic", "wait_for_broker"]
 
 _log = logging.getLogger(__name__)
 _ACK_S = 60.0
@@ -125,6 +125,30 @@ def read_topic(brokers: str, topic: str, schema: str, **security: Any) -> Iterat
             except WireError as error:
                 raise WireError(f"{topic}-{record.partition} at offset {record.offset}: {error}") from error
             yield decoded, record
+
+
+def count_records(brokers: str, topic: str, **security: Any) -> int:
+    """Return how many records a topic that is not compacted holds, reading none of them.
+
+    Parameters
+    ----------
+    brokers, topic : str
+        Where to look.
+    **security
+        Settings of kafka-python; never part of an error's text.
+
+    Raises
+    ------
+    SetupError
+        No broker answered, or there is no such topic.
+    """
+    with open_client(KafkaConsumer, brokers, security, group_id=None) as consumer:
+        numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            raise SetupError(f"The broker at {brokers} has no topic '{topic}': create it first, or check the name.")
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        return sum(ends[partition] - begins[partition] for partition in partitions)
 
 
 class SnapshotTopic:

@@ -34,8 +34,9 @@ DEPARTURES = (
 ARRIVALS = (("flight_id", "STRING", False), ("late", "BOOLEAN", False))
 """Columns of the topic ``arrivals``."""
 
-FEATURES = tuple(name for name, _, _ in DEPARTURES[1:])
-"""What a model may look at; the departure delay is not among it, for it is not known yet."""
+FEATURES = ("carrier", "origin", "dest", "distance", "weekday", "hour_of_day")
+"""What a model may look at: no departure delay, for it is not known yet. ``hour_of_day`` is the scheduled hour as text:
+a category, which the SQL file makes of the number."""
 
 _LATE_MINUTES = 15
 _MINUTE_MS = 60_000

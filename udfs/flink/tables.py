@@ -134,7 +134,8 @@ class TableReader:
             decode_function(
                 [(c.getName(), _type_text(c), c.getDataType().getLogicalType().isNullable()) for c in physical],
                 source.format,
-                [_from_java_data_type(c.getDataType()) for c in physical],
+                # A record that cannot be decoded is nulls, whatever the table says.
+                [_from_java_data_type(c.getDataType().nullable()) for c in physical],
             ),
         )
         decoded = ", ".join(f"d.c{at} AS {quote_name(c.getName())}" for at, c in enumerate(physical))
