@@ -116,10 +116,12 @@ class _Score(_Vectorised):
     def eval(self, *series: Any) -> Any:
         if self._engine is None:
             self._engine = build(self._spec)
-        columns = [_values(kind, column) for (_, kind), column in zip(self._spec.inputs, series, strict=True)]
-        names = [name for name, _ in self._spec.inputs]
-        rows = [dict(zip(names, values, strict=True)) for values in zip(*(c.tolist() for c in columns), strict=True)]
-        answers = self._engine.score(rows)
+        columns = {name: _values(kind, column) for (name, kind), column in zip(self._spec.inputs, series, strict=True)}
+        if hasattr(self._engine, "score_columns"):
+            answers = self._engine.score_columns(columns, len(series[0]))
+        else:
+            values = zip(*(column.tolist() for column in columns.values()), strict=True)
+            answers = self._engine.score([dict(zip(columns, row, strict=True)) for row in values])
         probabilities = [None if a.probabilities is None else json.dumps(a.probabilities) for a in answers]
         return pd.DataFrame(
             {

@@ -108,8 +108,8 @@ def learning_rows(
     Returns
     -------
     str
-        Columns: kind, model_key, event_id, event_ms, row_ms, label, then f0, f1, ... In the order of event time the rows
-        come as the watermark passes them, but rows of one key may come by several ways: the operator puts them in order.
+        Columns: kind, model_key, event_id, event_ms, row_ms, label, then f0, f1, ... In the order of event time the
+        rows come as the watermark passes them, but those of one key by several ways: the operator puts them in order.
     """
     names = [f"f{at}" for at in range(len(features))]
     read = ", ".join(f"{transport(column)} AS {name}" for column, name in zip(features, names, strict=True))

@@ -106,8 +106,8 @@ class Cell:
         blob = self._blob if self._engine is None else self._engine.dump()
         good = self._good if len(self._good) <= _KEEP_GOOD_BELOW else b""
         head = _HEAD.pack(
-            _PROTOCOL, self.last_event_ms, self.due_ms, self.published, self.snapshots, self._good_at if good else 0, self._loss,
-            self._weight, len(good),
+            _PROTOCOL, self.last_event_ms, self.due_ms, self.published, self.snapshots, self._good_at if good else 0,
+            self._loss, self._weight, len(good),
         )  # fmt: skip
         return head + good + blob
 

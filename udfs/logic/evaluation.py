@@ -44,7 +44,7 @@ class Metric(NamedTuple):
     metric: str
     window: str
     value: float
-    count: int
+    count: int  # type: ignore[assignment]  # the contract's name; nobody counts the fields of a metric
     window_start_ms: int
     event_time_ms: int
 
@@ -89,7 +89,8 @@ class Evaluator:
         ----------
         columns : sequence of sequences
             ``kind``, ``event_time_ms``, ``time_ms`` (when the row came to be), ``score``, ``truth`` (as a number; a
-            class: 1.0 or 0.0 for booleans, else 0.0), ``right``, ``p_true``; score is NaN where the model was not ready.
+            class: 1.0 or 0.0 for booleans, else 0.0), ``right``, ``p_true``; score is NaN where the model was not
+            ready.
         """
         kind = np.asarray(columns[0], dtype=np.int64)
         event_ms = np.asarray(columns[1], dtype=np.int64)
@@ -252,7 +253,7 @@ class Evaluator:
         self._recent = np.frombuffer(parts[2], dtype="<f8").reshape(-1, 5).copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Flink's Python state pickles what it stores; the only thing in that pickle is plain arguments and our own bytes.
+        # Flink's Python state pickles what it stores; all there is in that pickle is plain arguments and our own bytes.
         return (_revive, (*self._arguments, self.dump()))
 
 

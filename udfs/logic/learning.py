@@ -19,7 +19,18 @@ from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.options import Every
 
-__all__ = ["LEARN", "ORDER", "SCORE", "SCORE_LATE", "STEP", "Answers", "LearningLogic", "ModelStore", "Outcome", "learning_kinds"]
+__all__ = [
+    "LEARN",
+    "ORDER",
+    "SCORE",
+    "SCORE_LATE",
+    "STEP",
+    "Answers",
+    "LearningLogic",
+    "ModelStore",
+    "Outcome",
+    "learning_kinds",
+]
 
 SCORE, STEP, SCORE_LATE, LEARN = range(4)
 """Row kinds: score only; score, then learn; score an event too late to be learned in order; the label came: learn."""
@@ -231,7 +242,8 @@ class LearningLogic:
             if not engine.healthy():
                 kept = cell.roll_back(self.spec)
                 reason = (
-                    f"the model diverged after {learned} examples and went back to the copy of {kept}. The likely cause: "
+                    f"the model diverged after {learned} examples and went back to the copy of {kept}. The likely"
+                    " cause: "
                     "features of very different sizes without a scaler, or too high a learning rate."
                 )
                 outcome.alerts.append(Alert(key, "divergence", "critical", float(learned), 0.0, time_ms, reason))
@@ -251,7 +263,8 @@ class LearningLogic:
         blob = engine.dump()
         if len(blob) > self._max_size:
             reason = (
-                f"the model has {len(blob)} bytes, more than max-model-size allows, and is not published. Bound its growth "
+                f"the model has {len(blob)} bytes, more than max-model-size allows, and is not published. Bound"
+                " its growth "
                 "(depth, window, vocabulary) or raise 'max-model-size'."
             )
             outcome.alerts.append(
@@ -265,7 +278,7 @@ class LearningLogic:
         outcome.published.append(Published(key, blob, engine.learned, cell.last_event_ms, at_ms, metrics, slot))
 
     def _loss(self, score: Score, label: Any) -> float | None:
-        """Return how wrong an answer was: log loss of a binary class, 0 or 1 of other classes, squared error of a number."""
+        """Return how wrong an answer was: log loss of two classes, 0 or 1 of more, squared error of a number."""
         if score.score is None or label is None:
             return None
         if self.spec.task == "classification":

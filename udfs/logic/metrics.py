@@ -68,8 +68,8 @@ def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], 
     if metric == "Accuracy":
         return right.astype(np.float64)
     if metric == "MAE":
-        return np.abs(score - truth)
-    return np.square(score - truth)
+        return np.asarray(np.abs(score - truth), dtype=np.float64)
+    return np.asarray(np.square(score - truth), dtype=np.float64)
 
 
 def roc_auc(score: Floats, positive: NDArray[np.bool_]) -> float | None:

@@ -112,7 +112,8 @@ OPTIONS: dict[str, Option] = {
         _one_of("event-time", "arrival"),
         None,
         False,
-        "`event-time`: rows of a key in the order of their time, repeatable; `arrival`: at once, in the order they come",
+        "`event-time`: rows of a key in the order of their time, repeatable; `arrival`: at once, in the order"
+        " they come",
     ),
     "cadence": Option(_one_of("every-event"), "every-event", True, "when the model learns"),
     "snapshot-every": Option(_every, "10 min", True, "how often a key's model is published: `10 min`, `1000 events`"),
@@ -128,7 +129,8 @@ OPTIONS: dict[str, Option] = {
         _one_of("dead-letter", "fail"),
         "dead-letter",
         False,
-        "a Kafka record that cannot be decoded: `dead-letter`, kept and counted; `fail`, the job fails as Flink's own tables do",
+        "a Kafka record that cannot be decoded: `dead-letter`, kept and counted; `fail`, the job fails as"
+        " Flink's own tables do",
     ),
     "model-version": Option(
         _text, None, False, "name of the version in predictions; default: learned examples, or the file's hash"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ def _order(times: Any, ties: Sequence[Sequence[Any]]) -> list[int]:
     ranked = times[order]
     edges = np.flatnonzero(np.diff(ranked) != 0) + 1
     starts = [0, *edges.tolist(), len(order)]
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in pairwise(starts):
         if stop - start > 1:
             order[start:stop] = sorted(order[start:stop], key=lambda at: [_comparable(column[at]) for column in ties])
     return order

@@ -12,7 +12,7 @@ from thalweg.udfs.engines.base import EngineSpec
 __all__ = ["OUTCOME_KINDS", "OUTCOME_ORDER", "outcome_columns"]
 
 OUTCOME_KINDS = ("integer", "string", "integer", "integer", "number", "string", "string", "string")
-"""Kinds of the columns of a block: kind, event id, event ms, row ms, score, predicted class, probabilities as JSON, truth."""
+"""Kinds of a block's columns: kind, event id, event ms, row ms, score, class, probabilities as JSON, truth."""
 
 OUTCOME_ORDER = (3, (0, 1))
 """Where a row has its time, and what decides between rows of one time: kind, then event id."""
