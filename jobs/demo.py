@@ -176,7 +176,8 @@ def _tell(found: Any, seconds: float, as_json: bool) -> None:
     never = figures["rows"] - labels["published"]
     click.echo(
         f"\n{figures['rows']:,} departures, {figures['predictions']:,} predictions; {labels['matched']:,} labels"
-        f" matched, {never:,} never seen; {figures['snapshots']:,} snapshots; {figures['dead_letters']:,} dead letters.\n"
+        f" matched, {never:,} never seen; {figures['snapshots']:,} snapshots;"
+        f" {figures['dead_letters']:,} dead letters.\n"
         f"{figures['events_per_s']:,} departures/s, both models, {seconds:.0f} s with the start of Flink.\n"
         "The books balance: one prediction per departure and model, and every label is accounted for.\n"
         "January trained the frozen model; the continual one started empty on February 1. The score that counts is the"

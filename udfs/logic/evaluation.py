@@ -237,6 +237,8 @@ class Evaluator:
             raise SnapshotError(f"evaluation state has protocol {blob[:1].hex() or 'none'}, this version reads 01.")
         parts, at = [], 1
         while at < len(blob):
+            if at + 4 > len(blob):
+                break
             (length,) = struct.unpack_from("<I", blob, at)
             parts.append(blob[at + 4 : at + 4 + length])
             at += 4 + length

@@ -239,14 +239,7 @@ class LearningLogic:
         engine = cell.engine(self.spec)
         learned = engine.learned
         if learned % _LOOK_EVERY == 0:
-            if not engine.healthy():
-                kept = cell.roll_back(self.spec)
-                reason = (
-                    f"the model diverged after {learned} examples and went back to the copy of {kept}. The likely"
-                    " cause: "
-                    "features of very different sizes without a scaler, or too high a learning rate."
-                )
-                outcome.alerts.append(Alert(key, "divergence", "critical", float(learned), 0.0, time_ms, reason))
+            if not self._heal(key, cell, time_ms, outcome):
                 return
             cell.keep_good(self.spec, learned)
         if self._every.time_ms is None:
@@ -256,7 +249,21 @@ class LearningLogic:
             cell.due_ms = (time_ms // self._every.time_ms + 1) * self._every.time_ms
             store.wake(key, cell.due_ms)
 
+    def _heal(self, key: str, cell: Cell, time_ms: int, outcome: Outcome) -> bool:
+        """Return whether a model is healthy; one that is not goes back to its last good copy, and an alert tells."""
+        engine = cell.engine(self.spec)
+        if engine.healthy():
+            return True
+        learned, kept = engine.learned, cell.roll_back(self.spec)
+        reason = (
+            f"the model diverged after {learned} examples and went back to the copy of {kept}. The likely cause:"
+            " features of very different sizes without a scaler, or too high a learning rate."
+        )
+        outcome.alerts.append(Alert(key, "divergence", "critical", float(learned), 0.0, time_ms, reason))
+        return False
+
     def _publish(self, key: str, cell: Cell, at_ms: int, outcome: Outcome) -> None:
+        self._heal(key, cell, at_ms, outcome)
         engine = cell.engine(self.spec)
         cell.due_ms = NEVER
         cell.published = engine.learned

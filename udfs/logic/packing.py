@@ -64,8 +64,18 @@ def unpack_columns(block: bytes) -> tuple[int, list[list[Any]]]:
     WireError
         The bytes are not a block.
     """
-    if block[:2] != _MAGIC:
-        raise WireError("not a block of rows: it does not begin with T1.")
+    if block[:2] != _MAGIC or len(block) < 6:
+        raise WireError("not a block of rows: it does not begin with T1 and a number of rows.")
+    try:
+        rows, columns = _unpack(block)
+    except (ValueError, struct.error) as error:
+        raise WireError(f"not a block of rows: damaged or cut short ({error}).") from error
+    if any(len(column) != rows for column in columns):
+        raise WireError("not a block of rows: its columns differ in length.")
+    return rows, columns
+
+
+def _unpack(block: bytes) -> tuple[int, list[list[Any]]]:
     (rows,) = struct.unpack_from("<I", block, 2)
     columns: list[list[Any]] = []
     at, end = 6, len(block)
