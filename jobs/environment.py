@@ -24,7 +24,9 @@ _COMMON = {
     "pipeline.object-reuse": "true",
     # An idle partition must not freeze event time for the whole job.
     "table.exec.source.idle-timeout": "30 s",
+    # A checkpoint of state in memory is a full one, so it must not follow the last one at once.
     "execution.checkpointing.interval": "10 s",
+    "execution.checkpointing.min-pause": "10 s",
     # One dump per model and bundle while the models in use fit these; counted in shards, and in models per shard.
     "python.state.cache-size": "1000",
     "python.map-state.read-cache-size": "20000",
@@ -44,6 +46,8 @@ PROFILES: dict[str, dict[str, str]] = {
         "python.fn-execution.bundle.size": "100000",
         "python.fn-execution.arrow.batch.size": "10000",
         "execution.buffer-timeout.interval": "100 ms",
+        "execution.checkpointing.interval": "1 min",
+        "execution.checkpointing.min-pause": "1 min",
     },
 }
 """What each profile sets; a ``SET`` in the SQL file goes before it."""

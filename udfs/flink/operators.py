@@ -29,6 +29,9 @@ _TEXT, _LONG, _DOUBLE, _INT, _BYTES = (
     Types.PRIMITIVE_ARRAY(Types.BYTE()),
 )
 
+# A row costs about 20 microseconds to cross into Java; and UNNEST copies its arrays once for each of their elements.
+_ANSWERS_PER_ROW = 32
+
 ANSWER_TYPES = {
     "event_id": _TEXT, "key": _TEXT, "event_time_ms": _LONG, "score": _DOUBLE, "label": _TEXT, "detail": _TEXT,
     "status": _TEXT, "reason": _TEXT, "learned": _LONG, "truth": _TEXT,
@@ -105,8 +108,8 @@ class LearningOperator(KeyedProcessFunction):
 
     def _rows(self, outcome: Outcome) -> Iterator[Row]:
         columns = outcome.answers.columns
-        if columns[0]:
-            yield Row(*columns, *self._nothing)
+        for start in range(0, len(columns[0]), _ANSWERS_PER_ROW):
+            yield Row(*(column[start : start + _ANSWERS_PER_ROW] for column in columns), *self._nothing)
         no_answers: tuple[list[Any], ...] = ([],) * len(ANSWER_TYPES)
         snapshot = EXTRA_TYPES["snapshot"]
         extras = [
