@@ -59,7 +59,9 @@ def test_the_sql_of_the_readme_runs_as_it_stands(broker: str) -> None:
 
     (sql,) = blocks("sql")
     base = 1_700_000_000_000
-    flown = [(f'{{"flight_id": "f{n}", "carrier": "UA", "distance": {n}.0, "dep_delay": {n % 9}.0}}', n) for n in range(90)]
+    flown = [
+        (f'{{"flight_id": "f{n}", "carrier": "UA", "distance": {n}.0, "dep_delay": {n % 9}.0}}', n) for n in range(90)
+    ]
     landed = [(f'{{"flight_id": "f{n}", "late": {"true" if n % 9 > 4 else "false"}}}', n + 5) for n in range(90)]
     publish(broker, "flown", [(text.encode(), base + n * 60_000) for text, n in flown])
     publish(broker, "landed", [(text.encode(), base + n * 60_000) for text, n in landed])
