@@ -29,7 +29,7 @@ __all__ = ["demo_command"]
 
 _FOLDER = Path(".thalweg/demo")
 _DAY_MS = 86_400_000
-_POLL_S = 2.0
+_POLL_S = 5.0  # a look reads the metrics again, and the job wants the cores
 _HEADINGS = ("month", "departures", "AUC frozen", "AUC continual", "log loss frozen", "log loss continual")
 
 
@@ -157,15 +157,18 @@ def _look(brokers: str, flights: Any, progress: Progress, task: Any, begun: floa
 
     try:
         answered = count_records(brokers, RESULTS["prediction"])
-        rolling, books = newest_metrics(brokers, "rolling"), newest_metrics(brokers)
+        newest = newest_metrics(brokers)
     except SetupError:
         return False
     rate = answered / 2 / (time.monotonic() - begun)
-    areas = "  ".join(f"{m} AUC {rolling[m]['ROCAUC']:.3f}" for m in MODELS if "ROCAUC" in rolling[m])
+    areas = "  ".join(
+        f"{m} AUC {newest['rolling'][m]['ROCAUC']:.3f}" for m in MODELS if "ROCAUC" in newest["rolling"][m]
+    )
     progress.update(task, completed=answered, say=f"{rate:,.0f} departures/s  {areas}")
     if speedup is None or answered < 2 * len(flights):
         return False
     heartbeat(brokers, int(max(flights.departure_ms[-1], flights.arrival_ms.max())) + 30 * _DAY_MS)
+    books = newest["cumulative"]
     return all(books[m].get("events") == len(flights) and books[m].get("labels_pending") == 0 for m in MODELS)
 
 

@@ -35,12 +35,13 @@ class Report:
     table: list[tuple[str, ...]]
 
 
-def newest_metrics(brokers: str, window: str = "cumulative") -> dict[str, dict[str, float]]:
-    """Return the newest value of each metric, per model."""
-    newest: dict[str, dict[str, float]] = {model: {} for model in MODELS}
+def newest_metrics(brokers: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the newest value of each metric: per window (``cumulative``, ``rolling``) and model."""
+    newest: dict[str, dict[str, dict[str, float]]] = {
+        window: {model: {} for model in MODELS} for window in ("cumulative", "rolling")
+    }
     for row, _ in read_topic(brokers, RESULTS["metric"], "metric"):
-        if row["window"] == window:
-            newest[row["model"]][row["metric"]] = row["value"]
+        newest[row["window"]][row["model"]][row["metric"]] = row["value"]
     return newest
 
 
@@ -93,7 +94,7 @@ def report(brokers: str, flights: Flights, seconds: float) -> Report:
         The books do not balance; names the first thing that is wrong.
     """
     scores = read_scores(brokers, flights)
-    books = newest_metrics(brokers)
+    books = newest_metrics(brokers)["cumulative"]
     published = int(flights.labelled.sum())
     for model in MODELS:
         _check_books(model, books[model], len(flights), published)
