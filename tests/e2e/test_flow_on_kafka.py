@@ -150,6 +150,7 @@ def test_a_killed_python_worker_changes_nothing(
 ) -> None:
     settings = {
         "execution.checkpointing.interval": "300 ms",
+        "execution.checkpointing.min-pause": "100 ms",
         "execution.checkpointing.dir": tmp_path.as_uri(),
         "python.fn-execution.bundle.time": "20",
         "python.fn-execution.bundle.size": "50",
