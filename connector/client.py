@@ -1,4 +1,4 @@
-"""The two ways to touch kafka-python 3: open a client with its errors told as ours, and read a topic up to now."""
+"""The ways to touch kafka-python 3: open a client with its errors told as ours, open a topic, read it up to now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from thalweg.connector.errors import ConfigError, Problem, SetupError
 
-__all__ = ["open_client", "raw_records"]
+__all__ = ["open_client", "open_topic", "raw_records"]
 
 _CONNECT_MS = 10_000
 _POLL_MS = 500
@@ -20,8 +20,9 @@ _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _SECURITY = ("security_", "ssl_", "sasl_")
 
 
-def raw_records(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield kafka-python's records of all partitions up to the ends at the start."""
+@contextmanager
+def open_topic(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterator[tuple[Any, list[TopicPartition]]]:
+    """Open a consumer without a group for a topic that exists, and give it with the topic's partitions."""
     reading = {
         "group_id": None,
         "enable_auto_commit": False,
@@ -33,7 +34,12 @@ def raw_records(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterat
         numbers = consumer.partitions_for_topic(topic)
         if not numbers:
             raise SetupError(f"The broker at {brokers} has no topic '{topic}': create it first, or check the name.")
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        yield consumer, [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def raw_records(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield kafka-python's records of all partitions up to the ends at the start."""
+    with open_topic(brokers, topic, security) as (consumer, partitions):
         consumer.assign(partitions)
         ends = consumer.end_offsets(partitions)
         consumer.seek_to_beginning(*partitions)

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import TopicAlreadyExistsError
-from thalweg.connector.client import open_client, raw_records
+from thalweg.connector.client import open_client, open_topic, raw_records
 from thalweg.connector.errors import ConfigError, Problem, SetupError, SnapshotError, WireError
 from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot, assemble, is_manifest, split
 from thalweg.connector.wire import decode, encode
@@ -142,11 +142,7 @@ def count_records(brokers: str, topic: str, **security: Any) -> int:
     SetupError
         No broker answered, or there is no such topic.
     """
-    with open_client(KafkaConsumer, brokers, security, group_id=None) as consumer:
-        numbers = consumer.partitions_for_topic(topic)
-        if not numbers:
-            raise SetupError(f"The broker at {brokers} has no topic '{topic}': create it first, or check the name.")
-        partitions = [TopicPartition(topic, number) for number in numbers]
+    with open_topic(brokers, topic, security) as (consumer, partitions):
         begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
         return sum(ends[partition] - begins[partition] for partition in partitions)
 

@@ -95,9 +95,8 @@ def _run(brokers: str, scratch: Path, rows: int | None, speedup: float | None, c
 
         if speedup is None:
             send()
-        sender = Thread(target=send, daemon=True)
-        if speedup is not None:
-            sender.start()
+        else:
+            Thread(target=send, daemon=True).start()
         progress.start_task(scoring)
         begun = time.monotonic()
         try:
@@ -114,25 +113,14 @@ def _job(brokers: str, scratch: Path, bounded: bool, look: Any) -> None:
     with as_file(files("thalweg.jobs").joinpath("recipes/flights.sql")) as recipe:
         variables = [f"brokers={brokers}", f"frozen={scratch / 'frozen.onnx'}"]
         variables += ["bounded=latest-offset"] if bounded else []
-        command = [
-            sys.executable,
-            "-c",
-            "from thalweg.jobs.cli import main; main()",
-            "run",
-            str(recipe),
-            "--profile",
-            "throughput",
-        ]
+        command = [sys.executable, "-m", "thalweg.jobs", "run", str(recipe), "--profile", "throughput"]
         for variable in variables:
             command += ["-D", variable]
         with open(scratch / "job.log", "wb") as log:
             job = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
             try:
                 while job.poll() is None:
-                    done = look()
-                    if done and not bounded:
-                        job.send_signal(signal.SIGTERM)
-                        job.wait(60)
+                    if look():
                         return
                     try:
                         job.wait(_POLL_S)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thalweg.connector.errors import ThalwegError
-from thalweg.connector.kafka import read_topic
+from thalweg.connector.kafka import count_records, read_topic
 from thalweg.jobs.demo_flights import Flights
 from thalweg.jobs.demo_publish import RESULTS
 
@@ -93,12 +93,14 @@ def report(brokers: str, flights: Flights, seconds: float) -> Report:
     ThalwegError
         The books do not balance; names the first thing that is wrong.
     """
+    import numpy as np
+
     scores = read_scores(brokers, flights)
     books = newest_metrics(brokers)["cumulative"]
     published = int(flights.labelled.sum())
     for model in MODELS:
         _check_books(model, books[model], len(flights), published)
-    ready = flights.labelled & ~_nan(scores["frozen"]) & ~_nan(scores["continual"])
+    ready = flights.labelled & np.isfinite([scores[model] for model in MODELS]).all(axis=0)
     months = [
         {"month": month, "events": int((flights.month == month).sum())}
         | {model: _figures(flights, scores[model], ready & (flights.month == month)) for model in MODELS}
@@ -113,7 +115,7 @@ def report(brokers: str, flights: Flights, seconds: float) -> Report:
         **year,
         "compared": int(ready.sum()),
         "snapshots": sum(1 for _ in read_topic(brokers, RESULTS["snapshot"], "snapshot")),
-        "dead_letters": sum(1 for _ in read_topic(brokers, RESULTS["dead_letter"], "dead_letter")),
+        "dead_letters": count_records(brokers, RESULTS["dead_letter"]),
         "events_per_s": round(len(flights) / seconds),
         "months": months,
     }
@@ -144,12 +146,6 @@ def _figures(flights: Flights, score: np.ndarray, chosen: np.ndarray) -> dict[st
     area = roc_auc(given, truth)
     loss = losses("LogLoss", given, truth.astype(float), truth, np.where(truth, given, 1 - given)).mean()
     return {"roc_auc": None if area is None else round(float(area), 4), "log_loss": round(float(loss), 4)}
-
-
-def _nan(values: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return np.isnan(values)
 
 
 def _row(name: str, events: int, figures: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 import pytest
-from streams import publish
+from streams import publish, run
 from thalweg.connector.kafka import create_topics, raw_records
 from thalweg.jobs.cli import main
 from thalweg.jobs.script import parse_script
@@ -55,8 +55,6 @@ def test_python_blocks_are_python() -> None:
 
 @pytest.mark.cluster
 def test_the_sql_of_the_readme_runs_as_it_stands(broker: str) -> None:
-    from streams import run
-
     (sql,) = blocks("sql")
     base = 1_700_000_000_000
     flown = [

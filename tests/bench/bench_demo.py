@@ -11,7 +11,7 @@ from typing import Any
 
 def run(data: Path | None, rows: int | None) -> dict[str, Any]:
     """Run the demo as a user would and return its JSON; progress goes to stderr."""
-    command = [sys.executable, "-c", "from thalweg.jobs.cli import main; main()", "demo", "--json"]
+    command = [sys.executable, "-m", "thalweg.jobs", "demo", "--json"]
     command += [] if rows is None else ["--rows", str(rows)]
     told = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     return {"benchmark": "demo", **json.loads(told.strip().splitlines()[-1])}

@@ -17,7 +17,7 @@ ROWS = 4000
 
 
 def test_the_figures_are_those_of_a_plain_loop(broker: str) -> None:
-    command = [sys.executable, "-c", "from thalweg.jobs.cli import main; main()", "demo", "--rows", str(ROWS), "--json"]
+    command = [sys.executable, "-m", "thalweg.jobs", "demo", "--rows", str(ROWS), "--json"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert told.returncode == 0, told.stderr
     figures = json.loads(told.stdout.strip().splitlines()[-1])

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from thalweg.connector.errors import Problem
+
 __all__ = ["NOT_READY", "EngineSpec", "Field", "Learner", "Score", "Scorer", "Value"]
 
 Value: TypeAlias = "float | int | bool | str | list[float] | None"
@@ -126,6 +128,27 @@ class EngineSpec:
     def param(self, name: str, default: str) -> str:
         """Return the engine option ``name``, or ``default`` where it was not given."""
         return dict(self.params).get(name, default)
+
+    def problems(self, engine: str, options: Sequence[str]) -> list[Problem]:
+        """Return what is wrong with the spec whatever the model: options the engine lacks, features declared twice.
+
+        Parameters
+        ----------
+        engine : str
+            Name of the engine, for people.
+        options : sequence of str
+            Options that it understands.
+        """
+        known = f"Known: {', '.join(options)}."
+        problems = [
+            Problem(f"option '{name}'", f"the {engine} engine has no such option.", known)
+            for name, _ in self.params
+            if name not in options
+        ]
+        names = [name for name, _ in self.inputs]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            problems.append(Problem(f"input '{name}'", "is declared twice.", "Give each feature its own name."))
+        return problems
 
 
 @runtime_checkable

@@ -208,20 +208,12 @@ def _read(spec: EngineSpec) -> bytes:
 
 
 def _option_problems(spec: EngineSpec) -> list[Problem]:
-    problems = []
-    for name, value in spec.params:
-        if name not in OnnxEngine.OPTIONS:
-            known = f"Known: {', '.join(OnnxEngine.OPTIONS)}."
-            problems.append(Problem(f"option '{name}'", "the ONNX engine has no such option.", known))
-        if name == "on-null" and value not in ("refuse", "nan"):
-            problems.append(
-                Problem("option 'on-null'", f"'{value}' is neither refuse nor nan.", "Give one of the two.")
-            )
+    problems = spec.problems("ONNX", OnnxEngine.OPTIONS)
+    value = spec.param("on-null", "refuse")
+    if value not in ("refuse", "nan"):
+        problems.append(Problem("option 'on-null'", f"'{value}' is neither refuse nor nan.", "Give one of the two."))
     if spec.task not in _TASKS:
         problems.append(Problem(f"task '{spec.task}'", "there is no such task.", f"Known: {', '.join(_TASKS)}."))
-    names = [name for name, _ in spec.inputs]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(Problem(f"input '{name}'", "is declared twice.", "Give each feature its own name."))
     return problems
 
 

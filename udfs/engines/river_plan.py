@@ -81,7 +81,9 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
             [Problem(f"task '{spec.task}'", "River has no such task.", f"Known: {', '.join(sorted(TASKS))}.")]
         )
     task = TASKS[spec.task](spec)
-    problems = _field_problems(spec, task) + _option_problems(spec)
+    problems = spec.problems("River", tuple(PARAMS)) + _field_problems(spec, task)
+    if spec.param("on-null", PARAMS["on-null"]) not in ("refuse", "skip"):
+        problems.append(Problem("option 'on-null'", "is neither refuse nor skip.", "Give one of the two."))
     min_samples, seed = (_whole(spec, name, problems) for name in ("min-samples", "seed"))
     try:
         text = parse(spec.model)
@@ -148,17 +150,6 @@ def _whole(spec: EngineSpec, name: str, problems: list[Problem]) -> int:
     return int(given)
 
 
-def _option_problems(spec: EngineSpec) -> list[Problem]:
-    problems = []
-    if spec.param("on-null", PARAMS["on-null"]) not in ("refuse", "skip"):
-        problems.append(Problem("option 'on-null'", "is neither refuse nor skip.", "Give one of the two."))
-    for name, _ in spec.params:
-        if name not in PARAMS:
-            known = f"Known: {', '.join(PARAMS)}."
-            problems.append(Problem(f"option '{name}'", "the River engine has no such option.", known))
-    return problems
-
-
 def _field_problems(spec: EngineSpec, task: Task) -> list[Problem]:
     problems = []
     if not spec.inputs:
@@ -167,9 +158,6 @@ def _field_problems(spec: EngineSpec, task: Task) -> list[Problem]:
         if kind not in _KINDS:
             remedy = "Spread it into one column per number."
             problems.append(Problem(f"input '{name}'", f"River takes no {kind}.", remedy))
-    names = [field.name for field in spec.inputs]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        problems.append(Problem(f"input '{name}'", "is declared twice.", "Give each feature its own name."))
     if spec.output.kind not in task.outputs:
         remedy = f"Declare one of: {', '.join(task.outputs)}."
         problems.append(Problem(f"output '{spec.output.name}'", f"{spec.task} gives no {spec.output.kind}.", remedy))

@@ -81,15 +81,9 @@ class Models:
     def tables(self, name: str) -> ModelTables:
         """Return the views of a declared model as tables to go on with; raises like ``build``."""
         self.build([name])
-        return ModelTables(
-            *(
-                self._t_env.from_path(f"{name}_{view}") if self._has(f"{name}_{view}") else None
-                for view in ModelTables._fields
-            )
-        )
-
-    def _has(self, view: str) -> bool:
-        return view in self._t_env.list_temporary_views()
+        there = set(self._t_env.list_temporary_views())
+        views = [f"{name}_{table}" for table in ModelTables._fields]
+        return ModelTables(*(self._t_env.from_path(view) if view in there else None for view in views))
 
     def _declare(self, name: str) -> Declaration:
         declared = read_model(self._t_env, name)
