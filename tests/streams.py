@@ -17,8 +17,13 @@ RESULTS = {"predictions": "prediction", "metrics": "metric", "snapshots": "snaps
 def publish(
     brokers: str, topic: str, records: Iterable[tuple[bytes | None, int]], partitions: int = 1, seed: int = 0
 ) -> None:
-    """Send (value, time in ms) in order, spread over the partitions, each partition in order."""
+    """Create a topic and send (value, time in ms) in order, spread over the partitions, each partition in order."""
     create_topics(brokers, {topic: {"partitions": partitions}})
+    send(brokers, topic, records, partitions, seed)
+
+
+def send(brokers: str, topic: str, records: Iterable[tuple[bytes | None, int]], partitions: int, seed: int = 0) -> None:
+    """Send (value, time in ms) as ``publish`` does."""
     producer = KafkaProducer(bootstrap_servers=brokers, linger_ms=50)
     for n, (value, ms) in enumerate(records):
         producer.send(
@@ -47,9 +52,23 @@ def result_tables(brokers: str, prefix: str, guarantee: str = "at-least-once") -
     return "".join(statements)
 
 
-def kafka_table(name: str, columns: str, topic: str, brokers: str, format: str = "json", bounded: bool = True) -> str:
-    """Return the DDL of a customer's topic; its time is the time of the Kafka records."""
+def kafka_table(
+    name: str,
+    columns: str,
+    topic: str,
+    brokers: str,
+    format: str = "json",
+    bounded: bool = True,
+    ends: Sequence[int] | None = None,
+) -> str:
+    """Return the DDL of a customer's topic; its time is the time of the Kafka records.
+
+    ``ends`` has the offset at which each partition ends, which it need not have reached yet.
+    """
     end = ", 'scan.bounded.mode' = 'latest-offset'" if bounded else ""
+    if ends is not None:
+        offsets = ";".join(f"partition:{partition},offset:{offset}" for partition, offset in enumerate(ends))
+        end = f", 'scan.bounded.mode' = 'specific-offsets', 'scan.bounded.specific-offsets' = '{offsets}'"
     return (
         f"CREATE TABLE {name} ({columns}, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',"
         f" WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH ('connector' = 'kafka', 'topic' = '{topic}',"

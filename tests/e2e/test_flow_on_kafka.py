@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from scenario import MODEL, TIMEOUT_MS, WITH_COLOUR, Loop, make_stream
-from streams import RESULTS, as_json, kafka_table, publish, result_tables, results, run, start
-from thalweg.connector.kafka import SnapshotTopic
+from streams import RESULTS, as_json, kafka_table, publish, result_tables, results, run, send, start
+from thalweg.connector.kafka import SnapshotTopic, count_records, create_topics
 from thalweg.connector.wire import encoder
 from thalweg.udfs.engines import restore
 from thalweg.udfs.engines.base import EngineSpec
@@ -21,27 +21,41 @@ from thalweg.udfs.engines.base import EngineSpec
 pytestmark = pytest.mark.cluster
 ROWS = 4000
 MALFORMED = 5
+EVENT_COLUMNS = "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING"
 LABEL_COLUMNS = (("id", "STRING", True), ("y", "BOOLEAN", True))
+
+
+Records = list[tuple[bytes | None, int]]
+
+
+def make_records() -> dict[str, Records]:
+    """Events in JSON and labels in Avro, with malformed records and tombstones among them."""
+    events, labels = make_stream(ROWS)
+    columns = ("id", "k", "a", "b", "c", "colour")
+    records: Records = [(as_json({name: getattr(event, name) for name in columns}), event.ms) for event in events]
+    for n in range(MALFORMED):
+        records.insert(300 * (n + 1), (b'{"id": "broken', records[300 * (n + 1)][1]))
+        records.insert(310 * (n + 1), (None, records[310 * (n + 1)][1]))
+    encode = encoder(LABEL_COLUMNS)
+    return {"events": records, "labels": [(encode({"id": x.id, "y": x.y}), x.ms) for x in labels]}
 
 
 @pytest.fixture(scope="module")
 def topics(broker: str) -> dict[str, str]:
-    """Events in JSON and labels in Avro, each in two partitions, with malformed records and tombstones among them."""
-    events, labels = make_stream(ROWS)
-    columns = ("id", "k", "a", "b", "c", "colour")
-    records: list[tuple[bytes | None, int]] = [
-        (as_json({name: getattr(event, name) for name in columns}), event.ms) for event in events
-    ]
-    for n in range(MALFORMED):
-        records.insert(300 * (n + 1), (b'{"id": "broken', records[300 * (n + 1)][1]))
-        records.insert(310 * (n + 1), (None, records[310 * (n + 1)][1]))
-    publish(broker, "flow.events", records, partitions=2)
-    encode = encoder(LABEL_COLUMNS)
-    publish(broker, "flow.labels", [(encode({"id": x.id, "y": x.y}), x.ms) for x in labels], partitions=2, seed=1)
+    """The records in two partitions each."""
+    for seed, (name, records) in enumerate(make_records().items()):
+        publish(broker, f"flow.{name}", records, partitions=2, seed=seed)
     return {"events": "flow.events", "labels": "flow.labels"}
 
 
-def script(broker: str, topics: dict[str, str], prefix: str, guarantee: str = "at-least-once") -> str:
+def script(
+    broker: str,
+    topics: dict[str, str],
+    prefix: str,
+    guarantee: str = "at-least-once",
+    ends: dict[str, list[int]] | None = None,
+) -> str:
+    ends = ends or {}
     options = (
         f"'provider' = 'river', 'input-table' = 'events', 'event-id' = 'id', 'label-table' = 'labels', 'label' = 'y',"
         f" 'label-timeout' = '{TIMEOUT_MS} ms', 'snapshot-every' = '10 min', 'metrics-every' = '10 min'"
@@ -51,10 +65,8 @@ def script(broker: str, topics: dict[str, str], prefix: str, guarantee: str = "a
     views["dead_letters"].append("SELECT * FROM events_dead_letters")
     inserts = [f"INSERT INTO {table} {' UNION ALL '.join(selects)};\n" for table, selects in views.items()]
     return (
-        kafka_table(
-            "events", "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING", topics["events"], broker
-        )
-        + kafka_table("labels", "id STRING, y BOOLEAN", topics["labels"], broker, "avro")
+        kafka_table("events", EVENT_COLUMNS, topics["events"], broker, ends=ends.get("events"))
+        + kafka_table("labels", "id STRING, y BOOLEAN", topics["labels"], broker, "avro", ends=ends.get("labels"))
         + "CREATE MODEL keyed INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (y BOOLEAN) WITH"
         f" ({options}, 'model' = '{MODEL}', 'key' = 'k');\n"
         "CREATE MODEL shared INPUT (a DOUBLE, b DOUBLE, c DOUBLE, colour STRING) OUTPUT (y BOOLEAN) WITH"
@@ -146,12 +158,14 @@ def test_parallelism_2_and_a_cache_of_one_model_change_nothing(
 
 
 def test_a_killed_python_worker_changes_nothing(
-    broker: str, topics: dict[str, str], once: dict[str, list[dict[str, Any]]], tmp_path: Path
+    broker: str, once: dict[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
+    """Both topics end where they have not come to yet, so the job cannot end before its workers are killed."""
     settings = {
         "execution.checkpointing.interval": "300 ms",
         "execution.checkpointing.min-pause": "100 ms",
         "execution.checkpointing.dir": tmp_path.as_uri(),
+        "table.exec.source.idle-timeout": "0 ms",
         "python.fn-execution.bundle.time": "20",
         "python.fn-execution.bundle.size": "50",
         "python.fn-execution.arrow.batch.size": "50",
@@ -159,23 +173,44 @@ def test_a_killed_python_worker_changes_nothing(
         "restart-strategy.fixed-delay.attempts": "3",
         "restart-strategy.fixed-delay.delay": "100 ms",
     }
-    client = start(script(broker, topics, "crash", "exactly-once"), settings, profile="latency")
+    records = make_records()
+    names = {name: f"flow.crash.{name}" for name in records}
+    create_topics(broker, {topic: {"partitions": 2} for topic in names.values()})
+    ends = {name: [-(-len(rows) // 2), len(rows) // 2] for name, rows in records.items()}
+
+    def send_until(start: float, stop: float) -> None:
+        for name, rows in records.items():
+            # An even number of records keeps the turns of the partitions.
+            first, last = (int(len(rows) * part) // 2 * 2 if part < 1 else len(rows) for part in (start, stop))
+            send(broker, names[name], rows[first:last], partitions=2)
+
+    send_until(0, 0.5)
+    client = start(script(broker, names, "crash", "exactly-once", ends), settings, profile="latency")
     ended = client.get_job_execution_result()
-    killed: list[int] = []
     deadline = time.monotonic() + 120
-    while not killed and not ended.done() and time.monotonic() < deadline:
-        found = [path for path in tmp_path.glob("*/chk-*/_metadata") if int(path.parent.name[4:]) >= 3]
-        if found:
-            killed = workers()
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+    wanted = 0
+    # Answers are out, and a checkpoint that was begun after them is complete.
+    while not wanted or newest_checkpoint(tmp_path) < wanted:
+        assert not ended.done(), ended.result()
+        assert time.monotonic() < deadline, "no checkpoint within two minutes"
+        time.sleep(0.05)
+        if not wanted and count_records(broker, "crash.predictions"):
+            wanted = newest_checkpoint(tmp_path) + 2
+    killed = workers()
+    assert killed
+    send_until(0.5, 0.75)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    send_until(0.75, 1)
     ended.result()
-    assert killed, "the job ended before a worker could be killed"
     found = results(broker, "crash")
     for model in ("keyed", "shared"):
         assert answers(found, model) == answers(once, model)
     assert newest_models(broker, "crash") == newest_models(broker, "once")
+
+
+def newest_checkpoint(folder: Path) -> int:
+    return max((int(path.parent.name[4:]) for path in folder.glob("*/chk-*/_metadata")), default=0)
 
 
 def workers() -> list[int]:
