@@ -7,19 +7,20 @@ is dictionaries, context managers and checks. The state is a handful of floats, 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import exp
 from typing import Any, NamedTuple
 
 from river import compose, linear_model, optim, preprocessing
+from thalweg.udfs.engines.base import Field
 
-__all__ = ["LinearKernel"]
+__all__ = ["LinearKernel", "LinearSettings", "linear_settings"]
 
 _HEAD = struct.Struct("<qqd")  # rows learned by the scaler, steps of the optimizer, intercept
 
 
-class _Settings(NamedTuple):
-    """What a model text fixes for all its models."""
+class LinearSettings(NamedTuple):
+    """What a model text fixes for all its models; ``width`` is the number of scaled features."""
 
     logistic: bool
     width: int
@@ -40,7 +41,7 @@ class LinearKernel:
         True for LogisticRegression, False for LinearRegression.
     """
 
-    def __init__(self, settings: _Settings) -> None:
+    def __init__(self, settings: LinearSettings) -> None:
         self._settings = settings
         self.logistic, width, self._intercept, self._rate, self._intercept_rate, self._clip, *weights = settings
         self._positive, self._negative = weights
@@ -48,17 +49,15 @@ class LinearKernel:
         self._means, self._vars, self._deviations, self._weights = ([0.0] * width for _ in range(4))
 
     @classmethod
-    def of(cls, model: Any, width: int) -> LinearKernel | None:
+    def of(cls, model: Any, inputs: Sequence[Field]) -> LinearKernel | None:
         """Return the loop for a model that has learned nothing, or None where its shape or settings are not plain."""
-        if type(model) is not compose.Pipeline or len(model.steps) != 2:
+        if type(model) is not compose.Pipeline or len(model.steps) != 2 or any(kind == "string" for _, kind in inputs):
             return None
         scaler, linear = model.steps.values()
-        if type(scaler) is not preprocessing.StandardScaler or not scaler.with_std or not _plain(linear):
+        if type(scaler) is not preprocessing.StandardScaler or not scaler.with_std:
             return None
-        logistic = type(linear) is linear_model.LogisticRegression
-        numbers = [linear.intercept, linear.optimizer.lr.learning_rate, linear.intercept_lr.learning_rate]
-        weights = [linear.loss.weight_pos, linear.loss.weight_neg] if logistic else [1.0, 1.0]
-        return cls(_Settings(logistic, width, *map(float, [*numbers, linear.clip_gradient, *weights])))
+        settings = linear_settings(linear, len(inputs))
+        return None if settings is None else cls(settings)
 
     def fresh(self) -> LinearKernel:
         """Return the loop of another model with the same settings, which has learned nothing."""
@@ -71,11 +70,11 @@ class LinearKernel:
 
     def unpack(self, state: bytes) -> None:
         """Take the state that ``pack`` wrote; raises ValueError."""
-        width = self._settings.width
-        if len(state) != _HEAD.size + 24 * width:
+        width, numbers = self._settings.width, 2 * self._settings.width + len(self._weights)
+        if len(state) != _HEAD.size + 8 * numbers:
             raise ValueError("it is not as long as the number of features asks for")
         self._count, self._iterations, self._intercept = _HEAD.unpack_from(state)
-        table = struct.unpack_from(f"<{3 * width}d", state, _HEAD.size)
+        table = struct.unpack_from(f"<{numbers}d", state, _HEAD.size)
         self._means, self._vars = list(table[:width]), list(table[width : 2 * width])
         self._weights = list(table[2 * width :])
         if self._count < 0 or not all(var >= 0 for var in self._vars):
@@ -104,30 +103,35 @@ class LinearKernel:
 
     def learn(self, values: Sequence[float], label: float) -> None:
         """Learn from one row."""
-        self._count = count = self._count + 1
-        means, variances, deviations, weights = self._means, self._vars, self._deviations, self._weights
+        self._count += 1
+        weights, scale = self._weights, self._scale
+        scaled = [scale(at, x) for at, x in enumerate(values)]
         total = 0.0
-        scaled = []
-        for at, x in enumerate(values):
-            old = means[at]
-            variance = variances[at]
-            means[at] = mean = old + (x - old) / count
-            variances[at] = variance = variance + ((x - old) * (x - mean) - variance) / count
-            deviations[at] = deviation = variance**0.5
-            z = (x - mean) / deviation if deviation else 0.0
-            scaled.append(z)
-            total += weights[at] * z
-        raw = total + self._intercept
+        for weight, z in zip(weights, scaled, strict=True):
+            total += weight * z
+        step = self._descend(total + self._intercept, label)
+        rate = self._rate
+        for at, z in enumerate(scaled):
+            weights[at] -= z * step * rate
+
+    def _scale(self, at: int, x: float) -> float:
+        """Take ``x`` into a feature's mean and variance, and return it scaled by them."""
+        old, variance = self._means[at], self._vars[at]
+        self._means[at] = mean = old + (x - old) / self._count
+        self._vars[at] = variance = variance + ((x - old) * (x - mean) - variance) / self._count
+        self._deviations[at] = deviation = variance**0.5
+        return (x - mean) / deviation if deviation else 0.0
+
+    def _descend(self, raw: float, label: float) -> float:
+        """Move the intercept by one step, and return the gradient of the loss."""
         gradient = self._log_gradient(raw, label) if self.logistic else 2 * (raw - label)
         if gradient > self._clip:
             gradient = self._clip
         elif gradient < -self._clip:
             gradient = -self._clip
         self._intercept -= self._intercept_rate * gradient
-        rate = self._rate
-        for at, z in enumerate(scaled):
-            weights[at] -= z * gradient * rate
         self._iterations += 1
+        return gradient
 
     def _log_gradient(self, raw: float, label: float) -> float:
         sign, weight = (1, self._positive) if label else (-1, self._negative)
@@ -143,18 +147,26 @@ class LinearKernel:
         if not self._count:
             return
         scaler, linear = model.steps.values()
-        for name, mean, variance, weight in zip(names, self._means, self._vars, self._weights, strict=True):
-            scaler.counts[name] = self._count
-            scaler.means[name] = mean
-            scaler.vars[name] = variance
+        self._fill_scaler(scaler, enumerate(names))
+        for name, weight in zip(names, self._weights, strict=True):
             linear._weights[name] = weight  # noqa: SLF001
+        self._fill_linear(linear)
+
+    def _fill_scaler(self, scaler: Any, features: Iterable[tuple[int, str]]) -> None:
+        for at, name in features:
+            scaler.counts[name] = self._count
+            scaler.means[name] = self._means[at]
+            scaler.vars[name] = self._vars[at]
+
+    def _fill_linear(self, linear: Any) -> None:
         linear.intercept = self._intercept
         linear.optimizer.n_iterations = self._iterations
 
 
-def _plain(linear: Any) -> bool:
+def linear_settings(linear: Any, width: int) -> LinearSettings | None:
+    """Return the settings of a linear model that has learned nothing, or None where they are not plain."""
     losses = {linear_model.LogisticRegression: optim.losses.Log, linear_model.LinearRegression: optim.losses.Squared}
-    return (
+    if not (
         type(linear) in losses
         and type(linear.loss) is losses[type(linear)]
         and type(linear.optimizer) is optim.SGD
@@ -163,4 +175,9 @@ def _plain(linear: Any) -> bool:
         and type(linear.initializer) is optim.initializers.Zeros
         and not linear.l1
         and not linear.l2
-    )
+    ):
+        return None
+    logistic = type(linear) is linear_model.LogisticRegression
+    numbers = [linear.intercept, linear.optimizer.lr.learning_rate, linear.intercept_lr.learning_rate]
+    weights = [linear.loss.weight_pos, linear.loss.weight_neg] if logistic else [1.0, 1.0]
+    return LinearSettings(logistic, width, *map(float, [*numbers, linear.clip_gradient, *weights]))

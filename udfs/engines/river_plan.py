@@ -12,6 +12,7 @@ from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.engines.gate import Gate
 from thalweg.udfs.engines.model_text import ModelText, parse
 from thalweg.udfs.engines.river_kernel import LinearKernel
+from thalweg.udfs.engines.river_onehot_kernel import OneHotKernel
 from thalweg.udfs.engines.river_steps import Steps, shape
 from thalweg.udfs.engines.river_tasks import TASKS, Task
 from thalweg.udfs.engines.safe_pickle import dumps, loads
@@ -95,8 +96,8 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
     strict = spec.param("on-null", PARAMS["on-null"]) == "refuse"
     kernel = None
     if not problems:
-        if strict and spec.task in ("classification", "regression") and all(k != "string" for _, k in spec.inputs):
-            kernel = LinearKernel.of(model, len(spec.inputs))
+        if strict and spec.task in ("classification", "regression"):
+            kernel = LinearKernel.of(model, spec.inputs) or OneHotKernel.of_union(model, spec.inputs)
         ready_at = max(min_samples, task.warm_up(Steps(model).last))
         problems.extend(_trial(spec, task, model))
     if problems:
