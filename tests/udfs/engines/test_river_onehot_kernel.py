@@ -105,5 +105,5 @@ def test_a_damaged_one_hot_state_is_refused() -> None:
         state.replace(b"s_x", b'a",'),
     )
     for damaged in damages:
-        with pytest.raises((ValueError, struct.error), match="."):
+        with pytest.raises((ValueError, struct.error), match=r".+"):
             kernel.fresh().unpack(damaged)
