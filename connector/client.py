@@ -37,12 +37,18 @@ def open_topic(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterato
         yield consumer, [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
-def raw_records(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield kafka-python's records of all partitions up to the ends at the start."""
+def raw_records(
+    brokers: str, topic: str, security: Mapping[str, Any], share: tuple[int, int] = (0, 1)
+) -> Iterator[Any]:
+    """Yield kafka-python's records of all partitions up to the ends at the start; ``share`` as in ``read_topic``."""
     with open_topic(brokers, topic, security) as (consumer, partitions):
         consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
-        consumer.seek_to_beginning(*partitions)
+        begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        part, parts = share
+        for partition in partitions:
+            begin, count = begins[partition], ends[partition] - begins[partition]
+            consumer.seek(partition, begin + count * part // parts)
+            ends[partition] = begin + count * (part + 1) // parts
         heard = time.monotonic()
         while any(consumer.position(partition) < ends[partition] for partition in partitions):
             polled = consumer.poll(timeout_ms=_POLL_MS)

@@ -93,7 +93,9 @@ def create_topics(brokers: str, topics: Mapping[str, Mapping[str, Any]], **secur
                 continue  # somebody else was faster
 
 
-def read_topic(brokers: str, topic: str, schema: str, **security: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+def read_topic(
+    brokers: str, topic: str, schema: str, share: tuple[int, int] = (0, 1), **security: Any
+) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield all records of a topic, from the earliest to the last one that was there at the call.
 
     Parameters
@@ -102,6 +104,8 @@ def read_topic(brokers: str, topic: str, schema: str, **security: Any) -> Iterat
         Where to read.
     schema : str
         Name of the records' schema, one of ``wire.SCHEMAS``.
+    share : (int, int)
+        (i, n): the i-th of n equal shares of each partition, for n readers side by side; by default all.
     **security
         Settings of kafka-python; never part of an error's text.
 
@@ -118,7 +122,7 @@ def read_topic(brokers: str, topic: str, schema: str, **security: Any) -> Iterat
     WireError
         A record is not of the schema; names the topic, partition and offset.
     """
-    for record in raw_records(brokers, topic, security):
+    for record in raw_records(brokers, topic, security, share):
         if record.value is not None:
             try:
                 decoded = decode(schema, record.value)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from threading import Event, Thread
 from types import FrameType
 from typing import Any
 
@@ -68,7 +67,7 @@ def _run(brokers: str, scratch: Path, rows: int | None, speedup: float | None, c
     import numpy as np
     from thalweg.jobs.demo_flights import load_flights
     from thalweg.jobs.demo_frozen import export, train
-    from thalweg.jobs.demo_publish import make_topics, publish
+    from thalweg.jobs.demo_publish import Publishing, make_topics
     from thalweg.jobs.demo_report import report
 
     whole = load_flights()
@@ -78,7 +77,6 @@ def _run(brokers: str, scratch: Path, rows: int | None, speedup: float | None, c
     flights = later if rows is None else later.where(np.arange(min(rows, len(later))))
     make_topics(brokers)
     records = len(flights) + int(flights.labelled.sum())
-    stop = Event()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -86,24 +84,30 @@ def _run(brokers: str, scratch: Path, rows: int | None, speedup: float | None, c
         TimeElapsedColumn(),
         TextColumn("{task.fields[say]}"),
     )
-    with Progress(*columns, console=console) as progress:
-        sending = progress.add_task("publishing", total=records, say="")
-        scoring = progress.add_task("scoring and learning", total=2 * len(flights), say="", start=False)
+    publishing = Publishing(brokers, flights, speedup)
+    try:
+        with Progress(*columns, console=console) as progress:
+            sending = progress.add_task("publishing", total=records, say="")
+            scoring = progress.add_task("scoring and learning", total=2 * len(flights), say="", start=False)
 
-        def send() -> None:
-            publish(brokers, flights, speedup, stop, lambda sent: progress.update(sending, completed=sent))
+            def sent_all() -> bool:
+                running = publishing.running()
+                progress.update(sending, completed=publishing.sent())
+                return not running
 
-        if speedup is None:
-            send()
-        else:
-            Thread(target=send, daemon=True).start()
-        progress.start_task(scoring)
-        begun = time.monotonic()
-        try:
-            _job(brokers, scratch, speedup is None, lambda: _look(brokers, flights, progress, scoring, begun, speedup))
-        finally:
-            stop.set()
-        seconds = time.monotonic() - begun
+            while speedup is None and not sent_all():
+                time.sleep(0.2)
+            progress.start_task(scoring)
+            begun = time.monotonic()
+
+            def look() -> bool:
+                return _look(brokers, flights, progress, scoring, begun, not sent_all(), speedup is None)
+
+            _job(brokers, scratch, speedup is None, look)
+            seconds = time.monotonic() - begun
+    finally:
+        publishing.stop()
+    console.print("joining the predictions with the truth")
     found = report(brokers, flights, seconds)
     _tell(found, seconds, as_json)
 
@@ -138,7 +142,9 @@ def _job(brokers: str, scratch: Path, bounded: bool, look: Any) -> None:
     look()
 
 
-def _look(brokers: str, flights: Any, progress: Progress, task: Any, begun: float, speedup: float | None) -> bool:
+def _look(
+    brokers: str, flights: Any, progress: Progress, task: Any, begun: float, publishing: bool, bounded: bool
+) -> bool:
     """Show how far the job is; return whether all is answered and every label's fate is known."""
     from thalweg.jobs.demo_publish import RESULTS, heartbeat
     from thalweg.jobs.demo_report import MODELS, newest_metrics
@@ -153,11 +159,14 @@ def _look(brokers: str, flights: Any, progress: Progress, task: Any, begun: floa
         f"{m} AUC {newest['rolling'][m]['ROCAUC']:.3f}" for m in MODELS if "ROCAUC" in newest["rolling"][m]
     )
     progress.update(task, completed=answered, say=f"{rate:,.0f} departures/s  {areas}")
-    if speedup is None or answered < 2 * len(flights):
+    if bounded or publishing:
         return False
+    # Nothing more comes, and a stream without an end does not say so: the time of this record does.
     heartbeat(brokers, int(max(flights.departure_ms[-1], flights.arrival_ms.max())) + 30 * _DAY_MS)
     books = newest["cumulative"]
-    return all(books[m].get("events") == len(flights) and books[m].get("labels_pending") == 0 for m in MODELS)
+    return answered >= 2 * len(flights) and all(
+        books[m].get("events") == len(flights) and books[m].get("labels_pending") == 0 for m in MODELS
+    )
 
 
 def _tell(found: Any, seconds: float, as_json: bool) -> None:

@@ -82,22 +82,23 @@ class Flights:
         table = self.table.loc[mask].reset_index(drop=True)
         return Flights(table, self.month[mask], self.departure_ms[mask], self.arrival_ms[mask], self.late[mask])
 
-    def records(self) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        """Yield (topic, time in epoch ms, row) of both topics in one order of time."""
+    def records(self, topic: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (time in epoch ms, row) of ``departures`` or ``arrivals`` in the order of time."""
         import numpy as np
 
+        if topic == "departures":
+            columns = [self.table[name].tolist() for name, _, _ in DEPARTURES]
+            names = [name for name, _, _ in DEPARTURES]
+            for time_ms, *row in zip(self.departure_ms.tolist(), *columns, strict=True):
+                yield time_ms, dict(zip(names, row, strict=True))
+            return
         landed = np.flatnonzero(self.labelled)
-        times = np.concatenate((self.departure_ms, self.arrival_ms[landed]))
-        columns = [self.table[name].tolist() for name, _, _ in DEPARTURES]
-        names = [name for name, _, _ in DEPARTURES]
-        late = self.late.tolist()
-        count = len(self)
-        for at, time_ms in zip((order := np.argsort(times)).tolist(), times[order].tolist(), strict=True):
-            if at < count:
-                yield "departures", time_ms, {name: column[at] for name, column in zip(names, columns, strict=True)}
-            else:
-                flight = int(landed[at - count])
-                yield "arrivals", time_ms, {"flight_id": columns[0][flight], "late": late[flight]}
+        landed = landed[np.argsort(self.arrival_ms[landed])]
+        identity = self.table["flight_id"].to_numpy()[landed].tolist()
+        for time_ms, name, late in zip(
+            self.arrival_ms[landed].tolist(), identity, self.late[landed].tolist(), strict=True
+        ):
+            yield time_ms, {"flight_id": name, "late": late}
 
 
 def load_flights() -> Flights:

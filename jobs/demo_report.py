@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from thalweg.connector.errors import ThalwegError
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "Report", "newest_metrics", "read_scores", "report"]
 
 MODELS = ("frozen", "continual")
+_READERS = 2
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
@@ -55,25 +59,42 @@ def read_scores(brokers: str, flights: Flights) -> dict[str, np.ndarray]:
     """
     import numpy as np
 
-    places = {name: at for at, name in enumerate(flights.table["flight_id"].tolist())}
-    scores = {model: np.full(len(flights), np.nan) for model in MODELS}
-    seen = {model: np.zeros(len(flights), np.int64) for model in MODELS}
-    for row, _ in read_topic(brokers, RESULTS["prediction"], "prediction"):
+    identities = flights.table["flight_id"].tolist()
+    shares = [(brokers, identities, (at, _READERS)) for at in range(_READERS)]
+    with ProcessPoolExecutor(_READERS, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        read = list(pool.map(_read_share, shares))
+    scores = {}
+    for model in MODELS:
+        counts = np.sum([seen[model] for seen, _ in read], axis=0)
+        wrong = np.flatnonzero(counts != 1)
+        if len(wrong):
+            raise ThalwegError(
+                f"The books do not balance: {len(wrong)} departures do not have exactly one prediction of '{model}'; "
+                f"the first is {identities[int(wrong[0])]}, with {counts[wrong[0]]}."
+            )
+        # Each flight is in one share, and 0 in the others.
+        scores[model] = np.sum([given[model] for _, given in read], axis=0)
+    return scores
+
+
+_Share = tuple[dict[str, "np.ndarray"], dict[str, "np.ndarray"]]
+
+
+def _read_share(asked: tuple[str, list[str], tuple[int, int]]) -> _Share:
+    """Return per model how often each flight was predicted, and with which score, in one share of the topic."""
+    import numpy as np
+
+    brokers, identities, share = asked
+    places = {name: at for at, name in enumerate(identities)}
+    seen = {model: np.zeros(len(places), np.int64) for model in MODELS}
+    scores = {model: np.zeros(len(places)) for model in MODELS}
+    for row, _ in read_topic(brokers, RESULTS["prediction"], "prediction", share):
         at = places.get(row["event_id"])
         if at is None:
             raise ThalwegError(f"The books do not balance: a prediction for '{row['event_id']}', which never departed.")
         seen[row["model"]][at] += 1
-        if row["score"] is not None:
-            scores[row["model"]][at] = row["score"]
-    for model, counts in seen.items():
-        wrong = np.flatnonzero(counts != 1)
-        if len(wrong):
-            flight = flights.table["flight_id"][int(wrong[0])]
-            raise ThalwegError(
-                f"The books do not balance: {len(wrong)} departures do not have exactly one prediction of '{model}'; "
-                f"the first is {flight}, with {counts[wrong[0]]}."
-            )
-    return scores
+        scores[row["model"]][at] = np.nan if row["score"] is None else row["score"]
+    return seen, scores
 
 
 def report(brokers: str, flights: Flights, seconds: float) -> Report:

@@ -76,6 +76,9 @@ def make_environment(
     SetupError
         The jars are missing.
     """
+    if target is None:
+        # Read when the JVM starts, with the first use of Flink. On few cores a concurrent collector is in the way.
+        os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
     options = dict(PROFILES[profile])
     options["pipeline.jars"] = ";".join(path.resolve().as_uri() for path in job_jars())
     if parallelism is not None:

@@ -11,6 +11,9 @@ from typing import NoReturn
 import pytest
 from thalweg.connector.errors import SetupError
 
+# The jobs of tests are short: a JVM that starts fast beats one that ends fast. Whoever sets it has their way.
+os.environ.setdefault("JVM_ARGS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+
 
 def lacking(what: str) -> NoReturn:
     """A test that cannot run says so; where everything must be there (CI=true) it fails."""

@@ -16,7 +16,8 @@ def plain_loop(flights: Flights) -> dict[str, float | None]:
     scores: dict[str, float | None] = {}
     waiting: dict[str, dict[str, object]] = {}
     learned = 0
-    for topic, _, row in flights.records():
+    records = [(ms, topic, row) for topic in ("departures", "arrivals") for ms, row in flights.records(topic)]
+    for _, topic, row in sorted(records, key=lambda record: record[0]):
         name = row["flight_id"]
         if topic == "departures":
             # In the order of the INPUT clause: River sums in the order of its features.

@@ -166,9 +166,10 @@ class _Flow:
                 else f"CAST({quote_name(label.name)} AS STRING)"
             )
         version = quote_text(d.model_version) if d.model_version else "a.version"
+        answer = ("score", "label", "probabilities", "status", "reason")
         self._answers(
-            f"SELECT event_id, `key`, a.score AS score, a.label AS label, a.detail AS detail, a.status AS status,"
-            " a.reason AS reason, CAST(0 AS BIGINT) AS learned, truth, event_time_ms,"
+            f"SELECT event_id, `key`, {', '.join(f'a.{name} AS {name}' for name in answer)},"
+            " CAST(0 AS BIGINT) AS learned, truth, event_time_ms,"
             f" {version} AS model_version FROM (SELECT CAST({quote_name(d.event_id)} AS STRING) AS event_id,"
             f" COALESCE({model_key(key)}, '') AS `key`, thalweg_ms AS event_time_ms, {truth} AS truth,"
             f" {function}({arguments}) AS a FROM {self._events.view})"
@@ -188,7 +189,7 @@ class _Flow:
         self._view(
             "predictions",
             f"SELECT {quote_text(d.name)} AS model, model_version, event_id, `key`, event_time_ms, score, label,"
-            f" CAST(NULL AS MAP<STRING, DOUBLE>) AS probabilities, status, reason, learned FROM {answers}",
+            f" probabilities, status, reason, learned FROM {answers}",
         )
 
     def _evaluation(self, label: Column) -> None:

@@ -122,12 +122,11 @@ class _Score(_Vectorised):
         else:
             values = zip(*(column.tolist() for column in columns.values()), strict=True)
             answers = self._engine.score([dict(zip(columns, row, strict=True)) for row in values])
-        probabilities = [None if a.probabilities is None else json.dumps(a.probabilities) for a in answers]
         return pd.DataFrame(
             {
                 "score": pd.Series([a.score for a in answers], dtype=object),
                 "label": pd.Series([a.label for a in answers], dtype=object),
-                "detail": pd.Series(probabilities, dtype=object),
+                "probabilities": pd.Series([a.probabilities for a in answers], dtype=object),
                 "status": [a.status for a in answers],
                 "reason": [a.reason for a in answers],
                 "version": [self._engine.version] * len(answers),
@@ -168,11 +167,12 @@ def pack_function(kinds: Sequence[str], key_at: int | None, shard_keys: Sequence
 
 
 def score_function(spec: EngineSpec) -> Any:
-    """Return the function from features to ``ROW(score, label, detail, status, reason, version)``."""
-    text = ("label", "detail", "status", "reason", "version")
+    """Return the function from features to ``ROW(score, label, probabilities, status, reason, version)``."""
     fields = [
         DataTypes.FIELD("score", DataTypes.DOUBLE()),
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in text),
+        DataTypes.FIELD("label", DataTypes.STRING()),
+        DataTypes.FIELD("probabilities", DataTypes.MAP(DataTypes.STRING(), DataTypes.DOUBLE())),
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("status", "reason", "version")),
     ]
     return _function(_Score(spec), fields)
 

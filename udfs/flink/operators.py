@@ -33,7 +33,8 @@ _TEXT, _LONG, _DOUBLE, _INT, _BYTES = (
 _ANSWERS_PER_ROW = 32
 
 ANSWER_TYPES = {
-    "event_id": _TEXT, "key": _TEXT, "event_time_ms": _LONG, "score": _DOUBLE, "label": _TEXT, "detail": _TEXT,
+    "event_id": _TEXT, "key": _TEXT, "event_time_ms": _LONG, "score": _DOUBLE, "label": _TEXT,
+    "probabilities": Types.MAP(_TEXT, _DOUBLE),
     "status": _TEXT, "reason": _TEXT, "learned": _LONG, "truth": _TEXT,
 }  # fmt: skip
 EXTRA_TYPES = {

@@ -19,7 +19,9 @@ __all__ = ["Column", "epoch_ms", "labelled_answers", "learning_rows", "model_key
 _NO_TEXT = "CAST(NULL AS STRING)"
 # A window drops rows behind the watermark without a word: late ones go around it.
 _LATE_ANSWER = "COALESCE(thalweg_time <= CURRENT_WATERMARK(thalweg_time), FALSE)"
-_PREDICTED = f"{PREDICTED}, event_id, event_time_ms, event_time_ms, score, label, detail, {_NO_TEXT}"
+# A window can hold no MAP, so probabilities travel as text.
+_DETAIL = "JSON_STRING(probabilities)"
+_PREDICTED = f"{PREDICTED}, event_id, event_time_ms, event_time_ms, score, label, {_DETAIL}, {_NO_TEXT}"
 ROWS = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
 
 
@@ -191,12 +193,13 @@ def labelled_answers(
         rows = (
             f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_id,"
             " event_time_ms AS event_ms,"
-            f" event_time_ms AS row_ms, score, label AS predicted, detail, truth, {stamp} FROM {answers}{in_time}"
+            f" event_time_ms AS row_ms, score, label AS predicted, {_DETAIL} AS detail, truth, {stamp} FROM"
+            f" {answers}{in_time}"
         )
     else:
         text = f"CAST({quote_name(label.name)} AS STRING)"
         both = (
-            "SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, detail,"
+            f"SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, {_DETAIL} AS detail,"
             f" {_NO_TEXT} AS truth,"
             f" {stamp} FROM {answers}{in_time} UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING),"
             " thalweg_ms,"

@@ -70,12 +70,11 @@ class ModelStore(Protocol):
 class Answers:
     """Predictions, column by column, in the order of the rows.
 
-    Named as in the wire contract, and two more: ``detail``, the probabilities as JSON text, which a SQL window can hold
-    and a MAP it cannot; ``truth``, the label where it came with the event.
+    Named as in the wire contract, and one more: ``truth``, the label where it came with the event.
     """
 
     COLUMNS = (
-        "event_id", "key", "event_time_ms", "score", "label", "detail", "status", "reason", "learned", "truth",
+        "event_id", "key", "event_time_ms", "score", "label", "probabilities", "status", "reason", "learned", "truth",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -83,13 +82,13 @@ class Answers:
 
     def add(self, event_id: str, key: str, event_ms: int, score: Score, learned: int, truth: Any) -> None:
         """Append one prediction; ``truth`` is the label where it came with the event."""
-        ids, keys, times, scores, labels, details, statuses, reasons, counts, truths = self.columns
+        ids, keys, times, scores, labels, probabilities, statuses, reasons, counts, truths = self.columns
         ids.append(event_id)
         keys.append(key)
         times.append(event_ms)
         scores.append(score[0])
         labels.append(score[1])
-        details.append(None if score[2] is None else json.dumps(score[2]))
+        probabilities.append(score[2])
         statuses.append(score[3])
         reasons.append(score[4])
         counts.append(learned)
