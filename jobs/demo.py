@@ -118,6 +118,7 @@ def _job(brokers: str, scratch: Path, bounded: bool, look: Any) -> None:
         variables = [f"brokers={brokers}", f"frozen={scratch / 'frozen.onnx'}"]
         variables += ["bounded=latest-offset"] if bounded else []
         command = [sys.executable, "-m", "thalweg.jobs", "run", str(recipe), "--profile", "throughput"]
+        command += ["--parallelism", "1"]  # the topics have one partition: a second reader would never hear the time
         for variable in variables:
             command += ["-D", variable]
         with open(scratch / "job.log", "wb") as log:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -99,7 +101,10 @@ def _follow(client: Any, console: Console) -> tuple[str, str]:
         ended.result()
     except KeyboardInterrupt:
         console.print("cancelling the job")
-        client.cancel().result()
+        # Where the whole process group was signalled, the JVM is gone with its job, and every call to it an error.
+        logging.disable(logging.CRITICAL)
+        with suppress(Exception):
+            client.cancel().result()
         return "CANCELED", ""
     except Exception as error:
         return "FAILED", root_cause(error)

@@ -46,3 +46,14 @@ def test_the_figures_are_those_of_a_plain_loop(broker: str) -> None:
     }
     assert figures["dead_letters"] == 0
     assert "The books balance" in told.stdout
+
+
+def test_a_replay_in_stream_time_ends_when_every_label_has_come(broker: str) -> None:
+    command = [sys.executable, "-m", "thalweg.jobs", "demo", "--rows", "300", "--speedup", "50000", "--json"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert told.returncode == 0, told.stderr
+    figures = json.loads(told.stdout.strip().splitlines()[-1])
+    labels = figures["labels"]
+    assert labels["published"] == labels["matched"] == 300 - labels["expired"]
+    assert labels["pending"] == 0
+    assert figures["predictions"] == 600

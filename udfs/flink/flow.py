@@ -122,7 +122,8 @@ class _Flow:
         out = stream.process(LearningOperator(d, self._time is not None), learning_type())
         _name(out, f"{d.name}: score and learn", f"thalweg-{d.name}-learning")
         operator = f"{self._prefix}_operator"
-        env.create_temporary_view(operator, env.from_data_stream(out))
+        # The rows have no one time, but the watermark must pass: without a time attribute only its end does.
+        env.create_temporary_view(operator, env.from_data_stream(out, self._passing("TO_TIMESTAMP_LTZ(0, 3)")))
         columns = ", ".join(
             f"{operator}.{quote_name(name)}[n] AS {quote_name(name)}"
             for name in ANSWER_TYPES
@@ -179,18 +180,21 @@ class _Flow:
         """Make the answers a stage of their own, with the time of their events, and the view of predictions on it."""
         env, d = self._t_env, self._d
         answers = f"{self._prefix}_answers"
-        schema = Schema.new_builder()
-        if self._time:
-            schema = schema.column_by_expression("thalweg_time", "TO_TIMESTAMP_LTZ(event_time_ms, 3)").watermark(
-                "thalweg_time", "SOURCE_WATERMARK()"
-            )
         stream = env.to_data_stream(env.sql_query(query))
-        env.create_temporary_view(answers, env.from_data_stream(stream, schema.build()))
+        schema = self._passing("TO_TIMESTAMP_LTZ(event_time_ms, 3)")
+        env.create_temporary_view(answers, env.from_data_stream(stream, schema))
         self._view(
             "predictions",
             f"SELECT {quote_text(d.name)} AS model, model_version, event_id, `key`, event_time_ms, score, label,"
             f" probabilities, status, reason, learned FROM {answers}",
         )
+
+    def _passing(self, time: str) -> Schema:
+        """Return the schema of a stage that lets the watermark pass, with ``time`` as its time attribute."""
+        schema = Schema.new_builder()
+        if self._time:
+            schema = schema.column_by_expression(self._time, time).watermark(self._time, "SOURCE_WATERMARK()")
+        return schema.build()
 
     def _evaluation(self, label: Column) -> None:
         d, env = self._d, self._t_env

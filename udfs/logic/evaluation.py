@@ -164,7 +164,9 @@ class Evaluator:
         if self._ranked:
             self._histogram.add(score, truth > 0.5)
         for metric in self._sums:
-            self._sums[metric] += float(losses(metric, score, truth, right > 0.5, p_true).sum())
+            # One after the other, so that the sum is the same bits however the rows are cut into blocks.
+            found = losses(metric, score, truth, right > 0.5, p_true)
+            self._sums[metric] = float(np.cumsum(np.concatenate(([self._sums[metric]], found)))[-1])
         fresh = np.column_stack((time_ms[ready], score, truth, right, p_true))
         self._recent = np.concatenate((self._recent, fresh))[-self._window :]
 
