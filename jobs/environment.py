@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.find_flink_home import _find_flink_home
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.jobs.bundle import bundle
@@ -79,13 +80,13 @@ def make_environment(
     if target is None:
         # Read when the JVM starts, with the first use of Flink. On few cores a concurrent collector is in the way.
         os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
+    # Otherwise Python functions run in this very process: beside each other, and for a cluster out of its reach.
+    os.environ.setdefault("_python_worker_execution_mode", "process")
     options = dict(PROFILES[profile])
     options["pipeline.jars"] = ";".join(path.resolve().as_uri() for path in job_jars())
     if parallelism is not None:
         options["parallelism.default"] = str(parallelism)
     if target is None:
-        # As on a cluster, each Python stage gets a process of its own, instead of one thread each in this one.
-        os.environ.setdefault("_python_worker_execution_mode", "process")
         options["rest.bind-port"] = "0"
         # A checkpoint in the JobManager's memory may hold 5 MB per task, which the joins outgrow within seconds.
         options["execution.checkpointing.dir"] = _temporary_directory().as_uri()
@@ -107,6 +108,10 @@ def make_environment(
                 ]
             )
         options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
+        # Here the gateway has it; the classpath of a cluster does not, `flink run -py` brings it along too.
+        options["pipeline.jars"] += "".join(
+            f";{jar.as_uri()}" for jar in Path(_find_flink_home(), "opt").glob("flink-python-*.jar")
+        )
         shipped = _temporary_directory() / "thalweg.zip"
         shipped.write_bytes(bundle())
         options["python.files"] = str(shipped)

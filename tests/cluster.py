@@ -1,0 +1,150 @@
+"""A standalone Flink of several processes: a JobManager, TaskManagers, and Python workers that lack Thalweg."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyflink
+from ruamel.yaml import YAML
+
+_HOME = Path(pyflink.__file__).parent
+_START_S = 90.0
+
+
+class StandaloneCluster:
+    """Starts with one JobManager; ``add_task_manager`` gives it slots.
+
+    The Python of its workers has what this one has, but not Thalweg: a job must bring it along.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._task_managers: list[subprocess.Popen[bytes]] = []
+        self.rest_port = _free_port()
+        python = folder / "python"
+        venv.create(python, symlinks=True)
+        packages = sysconfig.get_path("purelib")
+        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        # A path in a .pth file is searched, but .pth files there, such as that of an editable install, are not read.
+        (python / "lib" / version / "site-packages" / "all.pth").write_text(packages + "\n")
+        (folder / "conf").mkdir()
+        for name in ("log4j-console.properties", "log4j.properties"):
+            (folder / "conf" / name).write_text((_HOME / "conf" / name).read_text())
+        with open(_HOME / "conf" / "config.yaml") as shipped:
+            opens = YAML(typ="safe").load(shipped)["env"]["java"]["opts"]["all"]
+        settings = {
+            "rest.port": str(self.rest_port),
+            "rest.bind-address": "127.0.0.1",
+            "rest.address": "127.0.0.1",
+            "jobmanager.rpc.address": "127.0.0.1",
+            "jobmanager.bind-host": "127.0.0.1",
+            "jobmanager.rpc.port": str(_free_port()),
+            "jobmanager.memory.process.size": "1g",
+            "taskmanager.bind-host": "127.0.0.1",
+            "taskmanager.host": "127.0.0.1",
+            "taskmanager.memory.process.size": "2g",
+            "taskmanager.numberOfTaskSlots": "1",
+            "python.executable": str(python / "bin" / "python"),
+            "heartbeat.timeout": "8000",
+            "heartbeat.interval": "1000",
+            "env.java.opts.all": f"{opens} {os.environ.get('JVM_ARGS', '')}",
+        }
+        (folder / "conf" / "config.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in settings.items()))
+        self._start("jobmanager")
+        self.wait(lambda: self.get("overview") is not None, "the JobManager answers")
+
+    def add_task_manager(self) -> subprocess.Popen[bytes]:
+        """Start a TaskManager and wait until its slot is there."""
+        before = len(self.task_managers())
+        started = self._start("taskmanager")
+        self._task_managers.append(started)
+        self.wait(lambda: self.get("overview")["taskmanagers"] == before + 1, "a TaskManager has registered")
+        return started
+
+    def task_managers(self) -> list[subprocess.Popen[bytes]]:
+        """Return those that run."""
+        return [process for process in self._task_managers if process.poll() is None]
+
+    def get(self, path: str, body: Any = None) -> Any:
+        """Ask the REST endpoint; None where nobody answers yet."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.rest_port}/{path}", data, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)
+        except (ConnectionError, urllib.error.URLError):
+            return None
+
+    def wait(self, done: Callable[[], Any], what: str, seconds: float = _START_S) -> Any:
+        """Return what ``done`` returns once it is true."""
+        deadline = time.monotonic() + seconds
+        while not (found := done()):
+            assert time.monotonic() < deadline, f"in vain: {what}; see {self._folder}/log"
+            time.sleep(0.2)
+        return found
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._started:
+            if process.poll() is None:
+                process.terminate()
+        for process in self._started:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _start(self, what: str) -> subprocess.Popen[bytes]:
+        (self._folder / "log").mkdir(exist_ok=True)
+        environment = os.environ | {
+            "FLINK_CONF_DIR": str(self._folder / "conf"),
+            "FLINK_LOG_DIR": str(self._folder / "log"),
+            "PYTHONPATH": "",
+        }
+        with open(self._folder / "log" / f"{what}-{len(self._started)}.out", "wb") as log:
+            process = subprocess.Popen(
+                [str(_HOME / "bin" / f"{what}.sh"), "start-foreground"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below ``pid``."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in listed.splitlines()[1:]:
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found, ask = [], [pid]
+    while ask:
+        below = children.get(ask.pop(), [])
+        found += below
+        ask += below
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
