@@ -13,13 +13,19 @@ from thalweg.jobs.script import Statement
 
 __all__ = ["check_topics"]
 
+_WATERMARK = re.compile(r"\bWATERMARK\s+FOR\b", re.IGNORECASE)
 _OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 
 
-def check_topics(statements: Sequence[Statement]) -> None:
+def check_topics(statements: Sequence[Statement]) -> dict[str, int]:
     """Check that every Kafka table of a script has its broker and its topic.
 
     Tables with security settings are left to Flink: their credentials are not ours to read.
+
+    Returns
+    -------
+    dict of str to int
+        Number of partitions of each topic whose table has a watermark.
 
     Raises
     ------
@@ -37,22 +43,26 @@ def check_topics(statements: Sequence[Statement]) -> None:
             continue
         topics = [topic for topic in options.get("topic", "").split(";") if topic]
         wanted[options.get("properties.bootstrap.servers", "")] += [(topic, statement) for topic in topics]
-    problems = []
+    problems, timed = [], {}
     for brokers, needs in wanted.items():
         if not brokers:
             continue
         wait_for_broker(brokers, timeout_s=10.0)
         known = _topics(brokers)
         for topic, statement in needs:
+            if topic in known and _WATERMARK.search(statement.text):
+                timed[topic] = known[topic]
             if topic not in known:
                 remedy = "Create it, or correct 'topic'."
                 problems.append(Problem(statement.where, f"topic '{topic}' does not exist at {brokers}.", remedy))
     if problems:
         raise ConfigError(problems)
+    return timed
 
 
-def _topics(brokers: str) -> set[str]:
-    from kafka import KafkaAdminClient
+def _topics(brokers: str) -> dict[str, int]:
+    """Return the number of partitions of each topic."""
+    from kafka import KafkaConsumer
 
-    with open_client(KafkaAdminClient, brokers, {}) as client:
-        return set(client.list_topics())
+    with open_client(KafkaConsumer, brokers, {}, group_id=None, allow_auto_create_topics=False) as client:
+        return {topic: len(client.partitions_for_topic(topic) or ()) for topic in client.topics()}

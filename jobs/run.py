@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import time
 from contextlib import suppress
@@ -65,16 +66,25 @@ def run_command(
     if local and target:
         raise ConfigError([Problem("--target", "is given together with --local.", "Choose one.")])
     statements = read_script(file, variables(pairs))
-    check_topics(statements)
+    partitions = check_topics(statements)
     # Flink is imported only now: a mistake in the file is told at once.
     from thalweg.jobs.environment import make_environment
     from thalweg.jobs.session import initial_settings, submit
 
-    t_env = make_environment(profile, initial_settings(statements), target, parallelism)
+    console = Console(stderr=True, highlight=False)
+    settings = initial_settings(statements)
+    readers = parallelism or int(settings.get("parallelism.default", 0)) or (1 if target else os.cpu_count() or 1)
+    for topic, count in partitions.items():
+        if count < readers:
+            console.print(
+                f"topic '{topic}' has {count} partition{'s' * (count > 1)} for {readers} readers: those without hold"
+                " the time of the stream back until they count as idle (table.exec.source.idle-timeout). Run with"
+                f" --parallelism {count}, or give the topic more partitions."
+            )
+    t_env = make_environment(profile, settings, target, parallelism)
     started = time.monotonic()
     client = submit(t_env, statements).get_job_client()
     job_id = str(client.get_job_id())
-    console = Console(stderr=True, highlight=False)
     console.print(f"job {job_id} is {'submitted to ' + target if target else 'running in this process'}")
     state, reason = ("SUBMITTED", "") if target else _follow(client, console)
     if as_json:

@@ -144,6 +144,20 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def python_workers() -> list[int]:
+    """Return the Python workers that the JVM of this process has started."""
+    found = []
+    for pid in descendants(os.getpid()):
+        try:
+            if b"beam_boot" in Path(f"/proc/{pid}/cmdline").read_bytes() and "python" in os.readlink(
+                f"/proc/{pid}/exe"
+            ):
+                found.append(pid)
+        except OSError:
+            continue  # it has ended
+    return found
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster import python_workers
 from scenario import MODEL, TIMEOUT_MS, WITH_COLOUR, Loop, make_stream
 from streams import RESULTS, as_json, kafka_table, publish, result_tables, results, run, send, start
 from thalweg.connector.kafka import SnapshotTopic, create_topics
@@ -196,7 +196,7 @@ def test_a_killed_python_worker_changes_nothing(
         time.sleep(0.05)
         if not wanted and {m["model"] for m in results(broker, "crash", ["metrics"])["metrics"]} == {"keyed", "shared"}:
             wanted = newest_checkpoint(tmp_path) + 2
-    killed = workers()
+    killed = python_workers()
     assert killed
     send_until(0.5, 0.75)
     for pid in killed:
@@ -211,17 +211,3 @@ def test_a_killed_python_worker_changes_nothing(
 
 def newest_checkpoint(folder: Path) -> int:
     return max((int(path.parent.name[4:]) for path in folder.glob("*/chk-*/_metadata")), default=0)
-
-
-def workers() -> list[int]:
-    """The Python workers that this process's JVM has started."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    parents = {int(pid): int(parent) for pid, parent, *_ in rows}
-
-    def ours(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
-
-    return [int(row[0]) for row in rows if "beam_boot" in row[2] and "python" in row[2] and ours(int(row[0]))]

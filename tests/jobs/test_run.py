@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from thalweg.connector.kafka import create_topics
 from thalweg.jobs.cli import main
 
 TABLE = (
@@ -33,6 +34,19 @@ def test_a_topic_that_is_missing(tmp_path: Path, broker: str) -> None:
     assert result.exit_code == 2
     assert "nobody-made-it" in result.output
     assert "job.sql:1" in result.output
+
+
+@pytest.mark.cluster
+def test_more_readers_than_partitions_are_told(tmp_path: Path, broker: str, topic_name: str) -> None:
+    create_topics(broker, {topic_name: {"partitions": 2}})
+    timed = TABLE.replace(
+        "(a STRING)", "(a STRING, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR ts AS ts)"
+    )
+    sql = timed.format(topic=topic_name, brokers=broker).partition("INSERT")[0]
+    told = run(tmp_path, sql, "--parallelism", "3")
+    assert "has 2 partitions for 3 readers" in " ".join(told.output.split())
+    assert "no INSERT" in told.output
+    assert "for 2 readers" not in run(tmp_path, sql, "--parallelism", "2").output
 
 
 def test_a_variable_without_a_value(tmp_path: Path) -> None:
