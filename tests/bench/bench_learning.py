@@ -89,7 +89,7 @@ def _fill(t_env: Any, rows: int) -> Any:
 
 
 def _textbook(rows: int) -> float:
-    """The way of the books: one keyed process function, the model in a pickled ValueState, a cache that is large enough."""
+    """The way of the books: one keyed process function, the model in a pickled ValueState, cached as a whole."""
     from pyflink.common import Configuration, Row, Types
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
