@@ -140,19 +140,21 @@ def test_a_snapshot_is_the_model_of_the_plain_loop(broker: str, once: dict[str, 
             )
 
 
-def test_parallelism_2_and_a_cache_of_one_model_change_nothing(
-    broker: str, topics: dict[str, str], once: dict[str, list[dict[str, Any]]]
+@pytest.mark.parametrize("cached", ["0", "1"])
+def test_parallelism_2_and_a_cache_of_no_model_or_one_change_nothing(
+    broker: str, topics: dict[str, str], once: dict[str, list[dict[str, Any]]], cached: str
 ) -> None:
     settings = {
-        "python.state.cache-size": "1",
-        "python.map-state.read-cache-size": "1",
-        "python.map-state.write-cache-size": "1",
+        "python.state.cache-size": cached,
+        "python.map-state.read-cache-size": cached,
+        "python.map-state.write-cache-size": cached,
     }
-    run(script(broker, topics, "twice"), settings, parallelism=2, profile="latency")
-    found = results(broker, "twice")
+    prefix = f"cached{cached}"
+    run(script(broker, topics, prefix), settings, parallelism=2, profile="latency")
+    found = results(broker, prefix)
     for model in ("keyed", "shared"):
         assert answers(found, model) == answers(once, model)
-    assert newest_models(broker, "twice") == newest_models(broker, "once")
+    assert newest_models(broker, prefix) == newest_models(broker, "once")
     metrics = [sorted(map(str, side["metrics"])) for side in (found, once)]
     assert metrics[0] == metrics[1]
 
