@@ -6,7 +6,6 @@ is that of the rows between them, so that starting Flink, Python and the just-in
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,9 +29,6 @@ CREATE TEMPORARY VIEW events AS SELECT CAST(n AS STRING) AS id, CAST(MOD(n * 791
 
 def run(data: Path | None, rows: int | None) -> dict[str, Any]:
     """Return events per second of the three ways, and the ratios."""
-    # As on a cluster, for all ways: Python functions in processes of their own.
-    os.environ["_python_worker_execution_mode"] = "process"
-    os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
     whole = rows or 1_000_000
     small = whole // 5
     # The textbook way is so slow that a fifth of the rows tells its rate.
@@ -82,19 +78,21 @@ def _loop(rows: int) -> float:
     return time.perf_counter() - started
 
 
-def _fill(t_env: Any, rows: int) -> Any:
+def _environment(rows: int) -> Any:
+    """Return the same Flink for both ways, with a cache that holds all models."""
+    from thalweg.jobs.environment import make_environment
+
+    t_env = make_environment("throughput", {"python.state.cache-size": str(2 * KEYS)}, None, 1)
     t_env.execute_sql(SOURCE.format(rows=rows, last=rows - 1))
     t_env.execute_sql(EVENTS)
     return t_env
 
 
 def _textbook(rows: int) -> float:
-    """The way of the books: one keyed process function, the model in a pickled ValueState, cached as a whole."""
-    from pyflink.common import Configuration, Row, Types
-    from pyflink.datastream import StreamExecutionEnvironment
+    """The way of the books: one keyed process function, the model in a pickled ValueState."""
+    from pyflink.common import Row, Types
     from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
     from pyflink.datastream.state import ValueStateDescriptor
-    from pyflink.table import StreamTableEnvironment
 
     class Learn(KeyedProcessFunction):  # type: ignore[misc]
         def open(self, runtime_context: RuntimeContext) -> None:
@@ -108,13 +106,7 @@ def _textbook(rows: int) -> float:
             self.state.update(model)
             yield Row(value[0], score)
 
-    environment = StreamExecutionEnvironment.get_execution_environment()
-    environment.set_parallelism(1)
-    # With the default, as many as there are keys, each access misses once one more is held: a tenth of the rate.
-    cache = Configuration()
-    cache.set_string("python.state.cache-size", str(2 * KEYS))
-    environment.configure(cache)
-    t_env = _fill(StreamTableEnvironment.create(environment), rows)
+    t_env = _environment(rows)
     out = (
         t_env.to_data_stream(t_env.from_path("events"))
         .key_by(lambda row: row[1], key_type=Types.STRING())
@@ -129,10 +121,9 @@ def _textbook(rows: int) -> float:
 
 def _thalweg(rows: int) -> float:
     """The packed flow, as a data engineer would write it."""
-    from thalweg.jobs.environment import make_environment
     from thalweg.udfs.flink.attach import attach
 
-    t_env = _fill(make_environment("throughput", {}, None, 1), rows)
+    t_env = _environment(rows)
     t_env.execute_sql(
         "CREATE MODEL m INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (y BOOLEAN) WITH ('provider' = 'river',"
         f" 'model' = '{MODEL}', 'input-table' = 'events', 'event-id' = 'id', 'key' = 'k', 'label' = 'y',"
