@@ -73,15 +73,10 @@ def make_environment(
     Raises
     ------
     ConfigError
-        The target is not ``host:port``, or Python's state is to have no cache.
+        The target is not ``host:port``.
     SetupError
         The jars are missing.
     """
-    uncached = [option for option in PROFILES[profile] if option.endswith("cache-size") and settings.get(option) == "0"]
-    if uncached:
-        # Answers then differ from those of any other size.
-        remedy = "Give at least 1; it should be as many as there are models in use."
-        raise ConfigError([Problem(f"option '{option}'", "0 is no cache at all.", remedy) for option in uncached])
     if target is None:
         # Read when the JVM starts, with the first use of Flink. On few cores a concurrent collector is in the way.
         os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")

@@ -78,9 +78,3 @@ def test_a_target_that_is_none(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="host:port"):
         make_environment("latency", {}, "somewhere")
-
-
-def test_state_without_a_cache_is_refused(tmp_path: Path) -> None:
-    result = run(tmp_path, "SET 'python.state.cache-size' = '0';\nCREATE VIEW v AS SELECT 1;")
-    assert result.exit_code == 2
-    assert "python.state.cache-size" in result.output

@@ -131,3 +131,12 @@ def test_names_of_views_do_not_hide_the_files_own(tmp_path: Path) -> None:
         )
     )
     assert "m_predictions" in text
+
+
+def test_attach_refuses_state_without_a_cache() -> None:
+    from thalweg.jobs.environment import make_environment
+    from thalweg.udfs import attach
+
+    t_env: Any = make_environment("latency", {"python.state.cache-size": "0"}, None)
+    with pytest.raises(ConfigError, match=r"python\.state\.cache-size.*at least 1"):
+        attach(t_env)

@@ -14,6 +14,8 @@ from thalweg.udfs.logic.declaration import Declaration, declare
 
 __all__ = ["ModelTables", "Models", "attach"]
 
+_CACHES = ("python.state.cache-size", "python.map-state.read-cache-size", "python.map-state.write-cache-size")
+
 
 def attach(t_env: StreamTableEnvironment) -> Models:
     """Return the models of a table program.
@@ -26,12 +28,21 @@ def attach(t_env: StreamTableEnvironment) -> Models:
     Raises
     ------
     ConfigError
-        The environment is in thread mode, where Flink serialises a model on every access.
+        The environment is in thread mode, where Flink serialises a model on every access, or has no cache for state.
     """
-    mode = t_env.get_config().get("python.execution-mode", "process")
+    config, problems = t_env.get_config(), []
+    mode = config.get("python.execution-mode", "process")
     if mode != "process":
         what = f"is '{mode}': models would be serialised on every access, and rows of arrays come out wrong."
-        raise ConfigError([Problem("option 'python.execution-mode'", what, "Set it to 'process'.")])
+        problems.append(Problem("option 'python.execution-mode'", what, "Set it to 'process'."))
+    for option in _CACHES:
+        # What is changed in place is then never written back: cleared lists come again.
+        if config.get(option, "1").strip("0") == "":
+            problems.append(
+                Problem(f"option '{option}'", "is 0, and PyFlink loses changes of state so.", "Give at least 1.")
+            )
+    if problems:
+        raise ConfigError(problems)
     return Models(t_env)
 
 
