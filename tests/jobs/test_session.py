@@ -80,6 +80,12 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert all(f"'{option}'" in text for option in ("labl", "shards", "key"))
 
 
+def test_a_misspelt_option_does_not_hide_what_is_wrong_with_the_tables() -> None:
+    text = error_of(script({"labl-timeout": "3 h", "key": "carier"}))
+    assert "'labl-timeout'" in text
+    assert "no column 'carier'" in text
+
+
 def test_a_feature_that_is_missing_or_of_no_use() -> None:
     text = error_of(script({}, inputs="a DOUBLE, b DOUBLE, k BOOLEAN"))
     assert "no column 'b'" in text

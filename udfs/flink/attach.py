@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from pyflink.table import StreamTableEnvironment, Table
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines import build, engine_class
 from thalweg.udfs.flink.flow import build_flow
-from thalweg.udfs.flink.tables import TableReader, read_model
+from thalweg.udfs.flink.tables import Declared, TableReader, read_model
 from thalweg.udfs.logic.declaration import Declaration, declare
 
 __all__ = ["ModelTables", "Models", "attach"]
@@ -76,18 +77,27 @@ class Models:
         declarations: list[Declaration] = []
         problems: list[Problem] = []
         for name in names:
+            declared = None
             try:
-                declarations.append(self._declare(name))
+                declared = read_model(self._t_env, name)
+                declarations.append(_declaration(name, declared))
             except ConfigError as error:
                 problems += error.problems
+                if declared is None:
+                    continue
+                # Without its misspelt options the rest can still be held against the tables, in the same run.
+                strange = {p.where.partition("option ")[2].strip("'") for p in error.problems if "unknown" in p.what}
+                kept = {option: text for option, text in declared.options.items() if option not in strange}
+                with suppress(ConfigError):
+                    declarations.append(_declaration(name, declared._replace(options=kept)))
         for declaration in declarations:
             try:
                 build_flow(self._t_env, declaration, self._reader)
-                self._built.add(declaration.name)
             except ConfigError as error:
                 problems += error.problems
         if problems:
             raise ConfigError(dict.fromkeys(problems))
+        self._built.update(names)
 
     def tables(self, name: str) -> ModelTables:
         """Return the views of a declared model as tables to go on with; raises like ``build``."""
@@ -96,23 +106,23 @@ class Models:
         views = [f"{name}_{table}" for table in ModelTables._fields]
         return ModelTables(*(self._t_env.from_path(view) if view in there else None for view in views))
 
-    def _declare(self, name: str) -> Declaration:
-        declared = read_model(self._t_env, name)
-        kind = declared.options.get("provider", "")
-        if not kind:
-            raise ConfigError(
-                [Problem(f"model {name}, option 'provider'", "is missing.", "Name an engine, such as 'river'.")]
-            )
-        try:
-            engine = engine_class(kind)
-        except ConfigError as error:
-            raise ConfigError(p._replace(where=f"model {name}, option 'provider'") for p in error.problems) from error
-        options: Iterable[str] = getattr(engine, "OPTIONS", ())
-        declaration = declare(
-            name, declared.inputs, declared.outputs, declared.options, tuple(options), hasattr(engine, "learn")
+
+def _declaration(name: str, declared: Declared) -> Declaration:
+    kind = declared.options.get("provider", "")
+    if not kind:
+        raise ConfigError(
+            [Problem(f"model {name}, option 'provider'", "is missing.", "Name an engine, such as 'river'.")]
         )
-        try:
-            build(declaration.spec)
-        except ConfigError as error:
-            raise ConfigError(p._replace(where=f"model {name}, {p.where}") for p in error.problems) from error
-        return declaration
+    try:
+        engine = engine_class(kind)
+    except ConfigError as error:
+        raise ConfigError(p._replace(where=f"model {name}, option 'provider'") for p in error.problems) from error
+    options: Iterable[str] = getattr(engine, "OPTIONS", ())
+    declaration = declare(
+        name, declared.inputs, declared.outputs, declared.options, tuple(options), hasattr(engine, "learn")
+    )
+    try:
+        build(declaration.spec)
+    except ConfigError as error:
+        raise ConfigError(p._replace(where=f"model {name}, {p.where}") for p in error.problems) from error
+    return declaration
