@@ -47,6 +47,8 @@ def column(
     """
     if isinstance(values, np.ndarray) and values.dtype == object:
         values = values.tolist()
+    if field.kind == "number" and isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and dtype in _FLOATS:
+        return _numbers(field.name, values, dtype, nulls_as_nan, faults)
     fast = _vectors(values, dtype, width) if field.kind == "vector" else _scalars(field.kind, values, dtype)
     if fast is not None:
         return fast
@@ -58,6 +60,26 @@ def column(
                 out[at] = _vector(field, value, dtype, width, nulls_as_nan)
             else:
                 out[at] = _scalar(field.name, field.kind, value, dtype, nulls_as_nan)
+        except RecordError as error:
+            faults.setdefault(at, []).append(str(error))
+    return out
+
+
+def _numbers(
+    name: str, values: np.ndarray[Any, Any], dtype: Any, nulls_as_nan: bool, faults: dict[int, list[str]]
+) -> np.ndarray[Any, Any]:
+    """Return an array of numbers as floats of the model's type; a missing number is NaN."""
+    with np.errstate(over="ignore"):
+        out: np.ndarray[Any, Any] = values.astype(dtype)
+    fits = np.isfinite(out)
+    if fits.all():
+        return out
+    if nulls_as_nan:
+        fits |= np.isnan(values)
+    for at in np.flatnonzero(~fits).tolist():
+        out[at] = 0
+        try:
+            _scalar(name, "number", None if np.isnan(values[at]) else values[at], dtype, nulls_as_nan)
         except RecordError as error:
             faults.setdefault(at, []).append(str(error))
     return out

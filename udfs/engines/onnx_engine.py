@@ -5,26 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
-import onnxruntime
 from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.udfs.engines.base import EngineSpec, Score, Value
-from thalweg.udfs.engines.onnx_graph import read_graph
 from thalweg.udfs.engines.onnx_inputs import plan_inputs
 from thalweg.udfs.engines.onnx_outputs import plan_outputs, refused
+from thalweg.udfs.engines.onnx_session import OnnxSession
 
 __all__ = ["OnnxEngine"]
 
 PROTOCOL = 1
 _HASH_BYTES = 32
 _TASKS = ("anomaly", "classification", "clustering", "recommendation", "regression")
-_QUIET = 4  # only what is fatal: ORT writes its own log to standard error, and raises the same text
 
 
 class OnnxEngine:
@@ -56,9 +53,6 @@ class OnnxEngine:
     model's where it gives one, else the class with the highest probability. A model that gives labels alone is taken
     to be certain of them. For task ``anomaly``, a label and a value are read as scikit-learn's detectors mean them, so
     the value changes its sign: higher is more anomalous.
-
-    One thread, no spinning, no arena: a task slot shares its machine with others. Single rows are run as two, because
-    ONNX Runtime multiplies one row by another routine than many, with other last bits: so a batch equals one by one.
     """
 
     OPTIONS = ("on-null", "output", "positive", "sha256")
@@ -73,14 +67,16 @@ class OnnxEngine:
         self.spec = spec
         self.version = digest[:12]
         self._data = data
-        session, graph = _load(spec, data, problems)
+        try:
+            self._session = OnnxSession(data, f"model '{spec.model[:80]}'")
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems]) from error
         nulls_as_nan = spec.param("on-null", "refuse") == "nan"
-        inputs = plan_inputs(session.get_inputs(), spec.inputs, nulls_as_nan, problems)
-        outputs = plan_outputs(session.get_outputs(), spec, graph, problems)
+        inputs = plan_inputs(self._session.inputs, spec.inputs, nulls_as_nan, problems)
+        outputs = plan_outputs(self._session.outputs, spec, self._session.graph, problems)
         if problems or inputs is None or outputs is None:
             raise ConfigError(problems)
         self._inputs, self._outputs = inputs, outputs
-        self._session, self._owner = session, os.getpid()
 
     @classmethod
     def build(cls, spec: EngineSpec) -> OnnxEngine:
@@ -140,16 +136,10 @@ class OnnxEngine:
     def _run(self, feeds: dict[str, Any], count: int) -> list[Score]:
         if not count:
             return []
-        if not self._inputs.one_row:
-            try:
-                return self._ask(feeds, count)
-            except Exception as error:
-                if count == 1:
-                    return [refused(f"the model cannot score this row ({error})"[:500])]
-        elif count == 1:
-            try:
-                return self._outputs.scores(self._live().run(self._outputs.names, feeds), 1)
-            except Exception as error:
+        try:
+            return self._outputs.scores(self._session.run(self._outputs.names, feeds, count), count)
+        except Exception as error:
+            if count == 1:
                 return [refused(f"the model cannot score this row ({error})"[:500])]
         # One row at a time, so that a row that fails inside the model does not take the others with it.
         return [
@@ -157,18 +147,6 @@ class OnnxEngine:
             for at in range(count)
             for score in self._run({name: array[at : at + 1] for name, array in feeds.items()}, 1)
         ]
-
-    def _ask(self, feeds: dict[str, Any], count: int) -> list[Score]:
-        if count == 1:
-            feeds = {name: array.repeat(2, axis=0) for name, array in feeds.items()}
-        raw = self._live().run(self._outputs.names, feeds)
-        return self._outputs.scores(raw, max(count, 2))[:count]
-
-    def _live(self) -> Any:
-        """Return the session; a process that was forked makes its own, as the parent's threads are not there."""
-        if self._owner != os.getpid():
-            self._session, self._owner = _session(self._data), os.getpid()
-        return self._session
 
     def dump(self) -> bytes:
         """Return the protocol number, the model's SHA-256 and the model."""
@@ -215,32 +193,3 @@ def _option_problems(spec: EngineSpec) -> list[Problem]:
     if spec.task not in _TASKS:
         problems.append(Problem(f"task '{spec.task}'", "there is no such task.", f"Known: {', '.join(_TASKS)}."))
     return problems
-
-
-def _load(spec: EngineSpec, data: bytes, problems: list[Problem]) -> tuple[Any, Any]:
-    """Return session and graph; raises ConfigError with ``problems`` and what is wrong with the bytes."""
-    where = f"model '{spec.model[:80]}'"
-    try:
-        graph = read_graph(data)
-        if graph.external:
-            what = f"keeps weights in other files ({', '.join(graph.external[:5])}), which do not travel with it."
-            raise ConfigError([*problems, Problem(where, what, "Save it as one file (save_as_external_data=False).")])
-        return _session(data), graph
-    except ConfigError:
-        raise
-    except Exception as error:
-        what = f"is not a model that ONNX Runtime {onnxruntime.__version__} can load ({error})."
-        raise ConfigError(
-            [*problems, Problem(where, what, "Check the file, or export it for an older opset.")]
-        ) from error
-
-
-def _session(data: bytes) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
-    options.log_severity_level = _QUIET
-    for pool in ("intra_op", "inter_op"):
-        options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -19,7 +19,7 @@ _NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE, _FUNCTION_NODE = 1, 2, 4, 
 _ATTRIBUTE_NAME, _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS = 1, 8, 9
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSES = (5, 10), (6, 11), (22, 23)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_STRINGS, _TENSOR_INT64S, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 6, 7, 8, 9
-_TENSOR_LOCATION = 14
+_TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 _INT64, _STRING = 7, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _CLASS_ATTRIBUTES = frozenset({b"classlabels_strings", b"classlabels_int64s", b"classlabels_ints"})
@@ -41,6 +41,8 @@ class Graph(NamedTuple):
     ----------
     external : tuple of str
         Names of tensors whose values lie in another file.
+    locations : tuple of str
+        Those files, as the model names them.
     producers : dict of bytes to node
         The node behind each value of the main graph.
     lists : dict of bytes to tuple of str
@@ -48,6 +50,7 @@ class Graph(NamedTuple):
     """
 
     external: tuple[str, ...]
+    locations: tuple[str, ...]
     producers: dict[bytes, _Node]
     lists: dict[bytes, tuple[str, ...]]
 
@@ -79,7 +82,7 @@ def read_graph(data: bytes) -> Graph:
     ValueError
         The bytes are not a protobuf message with a graph.
     """
-    external: list[str] = []
+    external: list[tuple[str, str]] = []
     producers: dict[bytes, _Node] = {}
     lists: dict[bytes, tuple[str, ...]] = {}
     found = False
@@ -93,12 +96,13 @@ def read_graph(data: bytes) -> Graph:
                     _node(_message(part), external, None, 0)
     if not found:
         raise ValueError("there is no graph in it")
-    return Graph(tuple(external), producers, lists)
+    names, locations = ([pair[at] for pair in external] for at in (0, 1))
+    return Graph(tuple(names), tuple(locations), producers, lists)
 
 
 def _graph(
     view: memoryview,
-    external: list[str],
+    external: list[tuple[str, str]],
     producers: dict[bytes, _Node] | None,
     lists: dict[bytes, tuple[str, ...]] | None,
     depth: int,
@@ -114,7 +118,7 @@ def _graph(
             _sparse(_message(value), external)
 
 
-def _node(view: memoryview, external: list[str], producers: dict[bytes, _Node] | None, depth: int) -> None:
+def _node(view: memoryview, external: list[tuple[str, str]], producers: dict[bytes, _Node] | None, depth: int) -> None:
     op = b""
     classes: tuple[str, ...] = ()
     inputs: list[bytes] = []
@@ -132,7 +136,7 @@ def _node(view: memoryview, external: list[str], producers: dict[bytes, _Node] |
         producers.update(dict.fromkeys(outputs, _Node(op, tuple(inputs), classes)))
 
 
-def _attribute(view: memoryview, external: list[str], depth: int) -> tuple[str, ...]:
+def _attribute(view: memoryview, external: list[tuple[str, str]], depth: int) -> tuple[str, ...]:
     name = b""
     values: list[str] = []
     for number, value in _fields(view):
@@ -151,14 +155,14 @@ def _attribute(view: memoryview, external: list[str], depth: int) -> tuple[str, 
     return tuple(values) if name in _CLASS_ATTRIBUTES else ()
 
 
-def _sparse(view: memoryview, external: list[str]) -> None:
+def _sparse(view: memoryview, external: list[tuple[str, str]]) -> None:
     for number, value in _fields(view):
         if number in (1, 2):  # its values, its indices
             _tensor(_message(value), external, None)
 
 
-def _tensor(view: memoryview, external: list[str], lists: dict[bytes, tuple[str, ...]] | None) -> None:
-    name, raw = b"", b""
+def _tensor(view: memoryview, external: list[tuple[str, str]], lists: dict[bytes, tuple[str, ...]] | None) -> None:
+    name, raw, location = b"", b"", ""
     kind = dimensions = 0
     outside = False
     values: list[str] = []
@@ -169,6 +173,10 @@ def _tensor(view: memoryview, external: list[str], lists: dict[bytes, tuple[str,
             kind = value
         elif number == _TENSOR_DIMS:
             dimensions += len(_integers(value))
+        elif number == _TENSOR_EXTERNAL:
+            entry = {at: bytes(_message(part)) for at, part in _fields(_message(value))}
+            if entry.get(1) == b"location":
+                location = entry.get(2, b"").decode("utf-8", "replace")
         elif number == _TENSOR_LOCATION and value == 1:
             outside = True
         elif lists is not None and len(values) < _MAX_CLASSES:
@@ -179,7 +187,7 @@ def _tensor(view: memoryview, external: list[str], lists: dict[bytes, tuple[str,
             elif number == _TENSOR_RAW and kind == _INT64 and len(_message(value)) <= 8 * _MAX_CLASSES:
                 raw = bytes(_message(value))
     if outside:
-        external.append(name.decode("utf-8", "replace"))
+        external.append((name.decode("utf-8", "replace"), location))
     if lists is not None and dimensions == 1 and kind in (_INT64, _STRING):
         values = values or [str(number) for (number,) in struct.iter_unpack("<q", raw[: len(raw) // 8 * 8])]
         if values:

@@ -54,12 +54,9 @@ class Inputs:
         From ``plan_inputs``.
     nulls_as_nan : bool
         Whether a missing number goes into the model as NaN, instead of the row being refused.
-    one_row : bool
-        Whether the model takes one row at a time.
     """
 
-    def __init__(self, slots: Sequence[_Slot], nulls_as_nan: bool, one_row: bool) -> None:
-        self.one_row = one_row
+    def __init__(self, slots: Sequence[_Slot], nulls_as_nan: bool) -> None:
         self._slots = tuple(slots)
         self._nulls_as_nan = nulls_as_nan
 
@@ -157,7 +154,7 @@ def plan_inputs(
         )
     if len(problems) > before:
         return None
-    return Inputs(slots, nulls_as_nan, any(node.shape and node.shape[0] == 1 for node in inputs))
+    return Inputs(slots, nulls_as_nan)
 
 
 def _feedable(node: Any, problems: list[Problem]) -> bool:
@@ -170,10 +167,6 @@ def _feedable(node: Any, problems: list[Problem]) -> bool:
     if len(node.shape) not in (1, 2):
         what = f"has the shape {list(node.shape)}: features are fed as [rows] or [rows, width]."
         problems.append(Problem(where, what, "Export the model with one row of features per event."))
-        return False
-    if isinstance(node.shape[0], int) and node.shape[0] != 1:
-        what = f"takes exactly {node.shape[0]} rows at a time."
-        problems.append(Problem(where, what, "Export the model with a dynamic batch axis."))
         return False
     return True
 

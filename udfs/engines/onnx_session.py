@@ -1,0 +1,191 @@
+"""One way to a live ONNX Runtime session: checked before it is built, single-threaded, safe after a fork."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.engines.onnx_graph import Graph, read_graph
+
+__all__ = ["OnnxSession", "SessionSettings"]
+
+_QUIET = 4  # only what is fatal: ORT writes its own log to standard error, and raises the same text
+
+
+class SessionSettings(NamedTuple):
+    """How a session is to run.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of one inference. A task slot shares its machine with others: 1.
+    providers : tuple of str
+        Execution providers of ONNX Runtime, the preferred one first.
+    entries : tuple of (str, str)
+        Session configuration entries of ONNX Runtime, such as ``session.set_denormal_as_zero``.
+    """
+
+    threads: int = 1
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    entries: tuple[tuple[str, str], ...] = ()
+
+
+class OnnxSession:
+    """A loaded ONNX model.
+
+    Parameters
+    ----------
+    data : bytes
+        The model.
+    where : str
+        Names the model in errors.
+    settings : SessionSettings
+        Threads, providers, further settings.
+    folder : str, optional
+        Where the files lie that keep the model's large weights; without it a model must carry all its weights.
+
+    Attributes
+    ----------
+    inputs, outputs : list of onnxruntime.NodeArg
+        What the model takes and gives.
+    graph : Graph
+        What the file says beyond that.
+    batch : int or None
+        How many rows the model takes at a time, where its inputs say so.
+
+    Raises
+    ------
+    ConfigError
+        Not a model, newer than the runtime, weights in files that are missing or outside the folder, or a provider
+        that this machine lacks.
+
+    Notes
+    -----
+    No spinning, no arena: between two records a worker's processor belongs to others, and batches vary in size. Single
+    rows are run as two, because ONNX Runtime multiplies one row by another routine than many, with other last bits: so
+    a batch equals one by one.
+    """
+
+    def __init__(
+        self, data: bytes, where: str, settings: SessionSettings = SessionSettings(), folder: str | None = None
+    ) -> None:
+        self._data, self._where, self._settings, self._folder = data, where, settings, folder
+        missing = [name for name in settings.providers if name not in onnxruntime.get_available_providers()]
+        if missing:
+            there = ", ".join(onnxruntime.get_available_providers())
+            raise ConfigError(
+                [
+                    Problem(f"{where}, provider '{name}'", "is not on this machine.", f"It has: {there}.")
+                    for name in missing
+                ]
+            )
+        try:
+            self.graph: Graph = read_graph(data)
+            self._check_external()
+            self._session, self._owner = self._new(), os.getpid()
+        except ConfigError:
+            raise
+        except Exception as error:
+            what = f"is not a model that ONNX Runtime {onnxruntime.__version__} can load ({error})."
+            remedy = "Check the file, or export it for an older opset and with the operators of the standard."
+            raise ConfigError([Problem(where, what, remedy)]) from error
+        self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
+        sizes = [node.shape[0] for node in self.inputs if node.shape and isinstance(node.shape[0], int)]
+        self.batch: int | None = sizes[0] if sizes else None
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Any], count: int) -> list[Any]:
+        """Return the outputs ``names`` for ``count`` rows; a fixed batch is filled up with its last row and cut again.
+
+        Raises
+        ------
+        Exception
+            Whatever ONNX Runtime raises on rows that the model cannot take.
+        """
+        session = self._live()
+        size = self.batch
+        if size is None:
+            if count > 1:
+                return list(session.run(names, dict(feeds)))
+            twice = {name: array.repeat(2, axis=0) for name, array in feeds.items()}
+            return [_cut(part, 1, 2) for part in session.run(names, twice)]
+        parts = []
+        for start in range(0, count, size):
+            rows = min(size, count - start)
+            chunk = {name: array[start : start + rows] for name, array in feeds.items()}
+            if rows < size:
+                chunk = {
+                    name: np.concatenate([array, array[-1:].repeat(size - rows, axis=0)])
+                    for name, array in chunk.items()
+                }
+            parts.append([_cut(part, rows, size) for part in session.run(names, chunk)])
+        return [_joined(column) for column in zip(*parts, strict=True)]
+
+    def _live(self) -> Any:
+        """Return the session; a process that was forked makes its own, as the parent's threads are not there."""
+        if self._owner != os.getpid():
+            self._session, self._owner = self._new(), os.getpid()
+        return self._session
+
+    def _new(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self._settings.threads, 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+        options.log_severity_level = _QUIET
+        for pool in ("intra_op", "inter_op"):
+            options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
+        if self.graph.external and self._folder:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", self._folder)
+        for name, value in self._settings.entries:
+            options.add_session_config_entry(name, value)
+        return onnxruntime.InferenceSession(self._data, options, providers=list(self._settings.providers))
+
+    def _check_external(self) -> None:
+        if not self.graph.external:
+            return
+        if self._folder is None:
+            what = f"keeps weights in other files ({', '.join(self.graph.external[:5])}), which do not travel with it."
+            raise ConfigError(
+                [
+                    Problem(
+                        self._where, what, "Save it as one file (save_as_external_data=False), or serve it by its path."
+                    )
+                ]
+            )
+        folder = Path(self._folder).resolve()
+        problems = []
+        for name in sorted(set(self.graph.locations)):
+            file = (folder / name).resolve()
+            if not file.is_relative_to(folder):
+                what = f"keeps weights in '{name}', outside the model's own folder."
+                problems.append(Problem(self._where, what, "Export the model with its weights beside it."))
+            elif not file.is_file():
+                what = f"keeps weights in '{name}', and that file is not beside the model."
+                problems.append(Problem(self._where, what, "Copy it together with the model."))
+        if problems:
+            raise ConfigError(problems)
+
+
+def _cut(part: Any, rows: int, given: int) -> Any:
+    """Return the first rows of an output for ``given`` rows: an array, one dict per row, or a list of arrays."""
+    if isinstance(part, list) and part and isinstance(part[0], np.ndarray):
+        return [_cut(array, rows, given) for array in part]
+    found = len(part) if isinstance(part, list) or part.ndim else 0
+    if found != given:
+        raise ValueError(f"it gave {found} answers for {given} rows")
+    return part[:rows]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if not isinstance(parts[0], list):
+        return np.concatenate(parts)
+    if parts[0] and isinstance(parts[0][0], np.ndarray):
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+    return [row for part in parts for row in part]
