@@ -16,6 +16,7 @@ _COMMANDS = {
     "ddl": "thalweg.jobs.cli_contract:ddl",
     "demo": "thalweg.jobs.demo:demo_command",
     "doctor": "thalweg.jobs.cli_doctor:doctor_command",
+    "models": "thalweg.jobs.cli_models:models",
     "run": "thalweg.jobs.run:run_command",
     "snapshots": "thalweg.jobs.cli_contract:snapshots",
 }

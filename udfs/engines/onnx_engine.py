@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.udfs.engines.base import EngineSpec, Score, Value
 from thalweg.udfs.engines.onnx_inputs import plan_inputs
 from thalweg.udfs.engines.onnx_outputs import plan_outputs, refused
+from thalweg.udfs.engines.onnx_reference import read_model
 from thalweg.udfs.engines.onnx_session import OnnxSession
 
 __all__ = ["OnnxEngine"]
@@ -87,7 +83,11 @@ class OnnxEngine:
         ConfigError
             Everything that is wrong with the spec, the file, or the two together.
         """
-        return cls(spec, _read(spec))
+        try:
+            data, _ = read_model(spec.model)
+        except ConfigError as error:
+            raise ConfigError([*_option_problems(spec), *error.problems]) from error
+        return cls(spec, data)
 
     @classmethod
     def restore(cls, spec: EngineSpec, blob: bytes) -> OnnxEngine:
@@ -154,35 +154,6 @@ class OnnxEngine:
 
     def __reduce__(self) -> tuple[Any, tuple[EngineSpec, bytes]]:
         return OnnxEngine.restore, (self.spec, self.dump())
-
-
-def _read(spec: EngineSpec) -> bytes:
-    where, problems = f"model '{spec.model[:80]}'", _option_problems(spec)
-    parts = urlsplit(spec.model)
-    data = b""
-    if parts.scheme == "data":
-        try:
-            data = base64.b64decode(unquote_to_bytes(spec.model.partition("base64,")[2]), validate=True)
-        except (binascii.Error, ValueError):
-            problems.append(Problem(where, "is not base64.", "Write it as data:;base64,... ."))
-        else:
-            if not data:
-                problems.append(Problem(where, "has no bytes.", "Write it as data:;base64,... ."))
-    elif parts.scheme in ("", "file"):
-        path = Path(url2pathname(parts.path) if parts.scheme else spec.model)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            remedy = "Check the path; on a cluster every TaskManager must have the file."
-            problems.append(Problem(where, f"cannot be read ({error.strerror}).", remedy))
-        else:
-            if not data:
-                problems.append(Problem(where, "is an empty file.", "Export the model again."))
-    else:
-        problems.append(Problem(where, f"'{parts.scheme}:' cannot be read.", "Give a path or a file: URI."))
-    if not data:
-        raise ConfigError(problems)
-    return data
 
 
 def _option_problems(spec: EngineSpec) -> list[Problem]:

@@ -10,7 +10,7 @@ from thalweg.connector.errors import Problem
 from thalweg.udfs.engines.base import Field
 from thalweg.udfs.engines.onnx_columns import column
 
-__all__ = ["Inputs", "plan_inputs"]
+__all__ = ["Inputs", "plan_inputs", "plan_positions"]
 
 _TEXT = "tensor(string)"
 _DTYPES: dict[str, Any] = {
@@ -32,6 +32,7 @@ _TAKES = {
     "b": ("boolean",),
     "O": ("string",),
 }
+_KINDS = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "O": "string"}
 _ASKS = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "booleans", "O": "texts"}
 
 
@@ -58,6 +59,7 @@ class Inputs:
 
     def __init__(self, slots: Sequence[_Slot], nulls_as_nan: bool) -> None:
         self._slots = tuple(slots)
+        self.fields = tuple(field for slot in slots for field in slot.features)
         self._nulls_as_nan = nulls_as_nan
 
     def feeds(self, columns: Mapping[str, Any], count: int) -> tuple[dict[str, Any], dict[int, str]]:
@@ -89,6 +91,15 @@ class Inputs:
             for slot, made in arrays
         }
         return feeds, {at: "; ".join(reasons) for at, reasons in faults.items()}
+
+    def made_up(self, count: int) -> dict[str, Any]:
+        """Return zeros and empty texts for ``count`` rows, by input."""
+        return {
+            slot.name: np.full(
+                count if slot.rank == 1 else (count, slot.width), "" if slot.dtype is np.object_ else 0, slot.dtype
+            )
+            for slot in self._slots
+        }
 
 
 def _joined(slot: _Slot, parts: list[Any], count: int) -> Any:
@@ -152,6 +163,47 @@ def plan_inputs(
         problems.append(
             Problem(f"input '{field.name}'", what, "Remove it from INPUT, or give it the name of a model's input.")
         )
+    if len(problems) > before:
+        return None
+    return Inputs(slots, nulls_as_nan)
+
+
+def plan_positions(
+    declared: Iterable[Any], vectors: Sequence[bool], nulls_as_nan: bool, problems: list[Problem]
+) -> Inputs | None:
+    """Say which arguments of a call go into which input of the model; what is wrong goes into ``problems``.
+
+    Parameters
+    ----------
+    declared : iterable of onnxruntime.NodeArg
+        The model's inputs; each takes its width of arguments, or one array.
+    vectors : sequence of bool
+        Per argument, whether it is an array.
+    nulls_as_nan : bool
+        Passed on.
+    problems : list of Problem
+        Is added to.
+    """
+    before, given = len(problems), len(vectors)
+    inputs = [node for node in declared if _feedable(node, problems)]
+    slots: list[_Slot] = []
+    at = 0
+    for place, node in enumerate(inputs):
+        width = _width(node)
+        if at < given and vectors[at]:
+            fields: tuple[Field, ...] = (Field(node.name, "vector"),)
+        else:
+            rest = sum(_width(other) or 1 for other in inputs[place + 1 :])
+            count = max(given - at - rest, 0) if width is None else width
+            kind = _KINDS[np.dtype(_DTYPES[node.type]).kind]
+            names = [node.name] if count == 1 else [f"{node.name}[{number}]" for number in range(count)]
+            fields = tuple(Field(name, kind) for name in names)
+        at += len(fields)
+        slots.append(_slot(node, fields, problems))
+    if at != given or not inputs:
+        shown = ", ".join(f"{node.name} {_shown(node)}" for node in inputs) or "nothing"
+        what = f"the model takes {at} and the call gives {given}; its inputs: {shown}."
+        problems.append(Problem("features", what, "Give them all, in the order of the model, or one ARRAY per input."))
     if len(problems) > before:
         return None
     return Inputs(slots, nulls_as_nan)

@@ -10,7 +10,9 @@ from thalweg.connector.errors import Problem
 from thalweg.udfs.engines.base import EngineSpec, Score
 from thalweg.udfs.engines.onnx_graph import Graph
 
-__all__ = ["Outputs", "plan_outputs", "refused"]
+__all__ = [
+    "NOT_FINITE", "Outputs", "is_share", "plan_outputs", "positive_class", "refused", "share_table", "text_of",
+]  # fmt: skip
 
 _LABELS = ("tensor(int64)", "tensor(int32)", "tensor(string)", "tensor(bool)")
 _NUMBERS = ("tensor(float)", "tensor(double)", "tensor(float16)")
@@ -18,7 +20,7 @@ _WHOLE = ("tensor(int64)", "tensor(int32)")
 _MAPS = "seq(map("
 _TRUE = ("true", "1", "yes")
 _ALMOST = 1e-4  # softmax and tree sums in float32 leave [0, 1] by less
-_UNFINISHED = "the model's answer is not a finite number"
+NOT_FINITE = "the model's answer is not a finite number"
 _new = tuple.__new__
 
 
@@ -78,18 +80,16 @@ class Outputs:
         flat = -flat if self._label is not None else flat
         finite = np.isfinite(flat).tolist()
         return [
-            _new(Score, (value, None, None, "ok", "")) if fine else refused(_UNFINISHED)
+            _new(Score, (value, None, None, "ok", "")) if fine else refused(NOT_FINITE)
             for value, fine in zip(flat.tolist(), finite, strict=True)
         ]
 
     def _classified(self, label: Any, values: Any, count: int) -> list[Score]:
-        labels = None if label is None else [_text(item) for item in label.tolist()]
+        labels = None if label is None else [text_of(item) for item in label.tolist()]
         if values is None:
             return [self._certain(name) for name in labels or ()]
         if isinstance(values, list):
-            classes = tuple(values[0])
-            shares = np.array([[row[name] for name in classes] for row in values], dtype=np.float64)
-            classes = tuple(map(_text, classes))
+            classes, shares = share_table(values)
         else:
             shares = np.asarray(values, dtype=np.float64).reshape(count, -1)
             classes = self._classes or tuple(map(str, range(shares.shape[1])))
@@ -102,7 +102,7 @@ class Outputs:
         if self._binary:
             at = classes.index(self._positive_of(classes))
             return self._events(shares[:, at], [name == classes[at] for name in labels])
-        fine = (np.isfinite(shares) & (shares >= -_ALMOST) & (shares <= 1 + _ALMOST)).all(axis=1).tolist()
+        fine = is_share(shares).all(axis=1).tolist()
         rows = shares.clip(0.0, 1.0).tolist()
         return [
             self._share(name, dict(zip(classes, row, strict=True))) if ok else refused(_not_a_share(given))
@@ -110,7 +110,7 @@ class Outputs:
         ]
 
     def _events(self, event: Any, told: list[bool] | None) -> list[Score]:
-        fine = (np.isfinite(event) & (event >= -_ALMOST) & (event <= 1 + _ALMOST)).tolist()
+        fine = is_share(event).tolist()
         told = (event > 0.5).tolist() if told is None else told
         return [
             _new(Score, (value, "true" if yes else "false", None, "ok", "")) if ok else refused(_not_a_share(given))
@@ -251,10 +251,23 @@ def _width(node: Any) -> int | None:
 
 def _not_a_share(given: Any) -> str:
     if not np.isfinite(given).all():
-        return _UNFINISHED
+        return NOT_FINITE
     worst = float(np.ravel(given)[np.abs(np.ravel(given) - 0.5).argmax()])
     return f"the model's answer {worst:.6g} is no probability; export it with probabilities instead of decision values"
 
 
-def _text(name: Any) -> str:
+def is_share(values: Any) -> Any:
+    """Return where an array of numbers holds probabilities, give or take the last bits of a float."""
+    return np.isfinite(values) & (values >= -_ALMOST) & (values <= 1 + _ALMOST)
+
+
+def share_table(maps: Sequence[dict[Any, float]]) -> tuple[tuple[str, ...], Any]:
+    """Return the class names and the table, [rows, classes], of a ZipMap's answers."""
+    classes = tuple(maps[0])
+    table = np.array([[row[name] for name in classes] for row in maps], dtype=np.float64)
+    return tuple(map(text_of, classes)), table
+
+
+def text_of(name: Any) -> str:
+    """Return the name of a class as text."""
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

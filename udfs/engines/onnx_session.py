@@ -72,10 +72,10 @@ class OnnxSession:
     """
 
     def __init__(
-        self, data: bytes, where: str, settings: SessionSettings = SessionSettings(), folder: str | None = None
+        self, data: bytes, where: str, settings: SessionSettings | None = None, folder: str | None = None
     ) -> None:
-        self._data, self._where, self._settings, self._folder = data, where, settings, folder
-        missing = [name for name in settings.providers if name not in onnxruntime.get_available_providers()]
+        self._data, self._where, self._settings, self._folder = data, where, settings or SessionSettings(), folder
+        missing = [name for name in self._settings.providers if name not in onnxruntime.get_available_providers()]
         if missing:
             there = ", ".join(onnxruntime.get_available_providers())
             raise ConfigError(
