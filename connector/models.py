@@ -109,6 +109,7 @@ class ModelTopic:
         file: str,
         note: str = "",
         gate: Mapping[str, float | int | bool] | None = None,
+        metrics: Mapping[str, float] | None = None,
         uri: str | None = None,
         serve: bool = True,
         kind: str = "onnx",
@@ -127,6 +128,8 @@ class ModelTopic:
             For people.
         gate : mapping, optional
             What the version has to reach, as in ``ModelVersion``.
+        metrics : mapping of str to float, optional
+            What was measured, as in ``ModelVersion``; finite.
         uri : str, optional
             Publish by reference: where readers find the same bytes, which are then not sent.
         serve : bool
@@ -152,6 +155,7 @@ class ModelTopic:
         about: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "note": note, **gate}
         about |= {"file": re.split(r"[/\\]", file)[-1]} | ({} if uri is None else {"uri": uri})
         snapshot = _snapshot(name, str(number), kind, about, number, data if uri is None else b"")
+        snapshot = replace(snapshot, metrics=dict(metrics or {}))
         self._store.publish(snapshot)
         pointer = pointer.settled([number])
         self._point(name, pointer.moved(number) if serve or pointer.serving is None else pointer, snapshots)

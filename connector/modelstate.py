@@ -19,6 +19,7 @@ __all__ = [
     "ModelVersion",
     "Pointer",
     "check_name",
+    "fold",
     "gate_problems",
     "numbers_of",
     "pointer_of",
@@ -65,6 +66,8 @@ class ModelVersion:
     gate : dict
         What it has to reach before it serves: any of ``auc-threshold``, ``log-loss-threshold``, ``num-eval-samples``
         and ``allow-new-inputs``.
+    metrics : dict
+        What was measured before it was published, such as ``auc``, ``log-loss`` and ``samples``.
     blob : bytes
         The file; empty if it was published by reference.
     """
@@ -79,6 +82,7 @@ class ModelVersion:
     published_ms: int
     note: str = ""
     gate: dict[str, float | int | bool] = field(default_factory=dict, hash=False)
+    metrics: dict[str, float] = field(default_factory=dict, hash=False)
     blob: bytes = field(default=b"", repr=False)
 
 
@@ -167,14 +171,23 @@ def state_of(
                 pointers[name] = pointer_of(name, snapshot)
         except (ValueError, RecursionError) as error:
             report(f"Model '{name}', key '{key}' is passed over: {error}.")
+    return fold(found, pointers, report)
+
+
+def fold(
+    versions: Mapping[str, Mapping[int, ModelVersion]],
+    pointers: Mapping[str, Pointer],
+    report: Callable[[str], None] = _log.warning,
+) -> dict[str, ModelState]:
+    """Return the models that versions and pointers make up, sorted by name; tells of each pointer to nothing."""
     states = {}
-    for name in sorted(found.keys() | pointers.keys()):
+    for name in sorted(versions.keys() | pointers.keys()):
         pointer = pointers.get(name, Pointer())
-        versions = {number: one for number, one in sorted(found.get(name, {}).items()) if pointer.holds(number)}
-        if pointer.serving is not None and pointer.serving not in versions:
+        there = {number: one for number, one in sorted(versions.get(name, {}).items()) if pointer.holds(number)}
+        if pointer.serving is not None and pointer.serving not in there:
             report(f"Model '{name}': version {pointer.serving} should serve, and is not there.")
-        serving = pointer.serving if pointer.serving in versions else None
-        states[name] = ModelState(name, serving, tuple(n for n in pointer.previous if n in versions), versions)
+        serving = pointer.serving if pointer.serving in there else None
+        states[name] = ModelState(name, serving, tuple(n for n in pointer.previous if n in there), there)
     return states
 
 
@@ -211,8 +224,9 @@ def version_of(name: str, key: str, snapshot: Snapshot) -> ModelVersion:
     uri = None if snapshot.blob else uri
     published_ms = snapshot.event_time_ms
     return ModelVersion(
-        name, snapshot.version, snapshot.kind, file, sha256, size, uri, published_ms, note, gate, snapshot.blob
-    )
+        name, snapshot.version, snapshot.kind, file, sha256, size, uri, published_ms, note, gate,
+        dict(snapshot.metrics), snapshot.blob,
+    )  # fmt: skip
 
 
 def pointer_of(name: str, snapshot: Snapshot) -> Pointer:

@@ -143,8 +143,10 @@ class Answers:
         return [dict(zip(classes, row, strict=True)) for row in self._shares(faults).tolist()]
 
     def gives(self, what: str) -> bool:
-        """Return whether the model gives ``scores``, ``labels`` or ``probabilities``."""
+        """Return whether the model gives ``scores``, ``labels``, ``vectors`` or ``probabilities``."""
         kind = self._reading.kind
+        if what == "vectors":
+            return self._table is not None
         if what == "scores":
             return kind in ("classes", "number", "outlier") or (kind == "label" and self._label.dtype.kind in "iub")
         if what == "labels":

@@ -62,6 +62,15 @@ class Batch(NamedTuple):
         """Return each row's probabilities by class, or None; raises ConfigError if the model gives none."""
         return self._spread(lambda answers, faults: answers.probabilities(faults))
 
+    def check(self) -> None:
+        """Note the rows whose answer is not finite, or no probability, whatever the model gives."""
+        for what, take in (("probabilities", self.probabilities), ("scores", self.scores)):
+            if self.parts and all(part.gives(what) for _, part in self.parts):
+                take()
+                return
+        if self.parts and all(part.gives("vectors") for _, part in self.parts):
+            self.vectors()
+
     def _spread(self, take: Any) -> list[Any]:
         out: list[Any] = [None] * self.size
         for rows, answers in self.parts:

@@ -69,6 +69,8 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "session-options": (_pairs, (), "ONNX Runtime's session entries, name=value"),
     "brokers": (str, "", "where a model by name is published; default: the job parameter thalweg.models.brokers"),
     "topic": (str, "", "the topic with the models; default: thalweg.models.v1"),
+    "alerts": (str, "", "the topic that is told of a model that was refused; default: thalweg.alert.v1"),
+    "kafka-config": (str, "", "file with lines name=value: security settings of kafka-python"),
 }
 """Option: how it is read, its default, what it means."""
 

@@ -11,6 +11,8 @@ from pyflink.table import DataTypes
 from pyflink.table.udf import ScalarFunction, udf
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.onnx_call import Batch, LoadedModel, load_model
+from thalweg.udfs.engines.onnx_reference import parse_reference
+from thalweg.udfs.flink.served_models import ServedModel, place_of
 
 __all__ = ["onnx_label", "onnx_predict", "onnx_proba", "onnx_score", "onnx_vector"]
 
@@ -19,12 +21,23 @@ class _Onnx(ScalarFunction):
     """One of the functions; what they have in common is which model answers, and what it is fed."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[str, tuple[bool, ...]], LoadedModel] = {}
+        self._models: dict[tuple[str, tuple[bool, ...]], LoadedModel | ServedModel] = {}
         self._vectors: dict[tuple[str, int], tuple[bool, ...]] = {}
+        self._context: Any = None
+        self._unanswered: Any = None
         self._refused: Any = None
 
     def open(self, function_context: Any) -> None:
-        self._refused = function_context.get_metric_group().counter("thalweg_rows_without_answer")
+        self._context = function_context
+        metrics = function_context.get_metric_group()
+        self._unanswered = metrics.counter("thalweg_rows_without_answer")
+        self._refused = metrics.counter("thalweg_models_refused")
+
+    def close(self) -> None:
+        for model in self._models.values():
+            if isinstance(model, ServedModel):
+                model.close()
+        self._models.clear()
 
     # The planner may fold or repeat a deterministic function; a model may be exchanged between two calls.
     def is_deterministic(self) -> bool:
@@ -47,14 +60,17 @@ class _Onnx(ScalarFunction):
         if model is None:
             batch, loaded = Batch(count, [], dict.fromkeys(range(count), "the name of the model is NULL")), None
         else:
-            loaded = self._model(model, columns)
-            batch = loaded.run(columns, count)
+            found = self._model(model, columns)
+            if isinstance(found, ServedModel):
+                batch, loaded = found.run(columns, count)
+            else:
+                batch, loaded = found.run(columns, count), found
         result = self.result(batch, loaded)
-        if batch.faults and self._refused is not None:
-            self._refused.inc(len(batch.faults))
+        if batch.faults and self._unanswered is not None:
+            self._unanswered.inc(len(batch.faults))
         return result
 
-    def _model(self, model: str, columns: Sequence[Any]) -> LoadedModel:
+    def _model(self, model: str, columns: Sequence[Any]) -> LoadedModel | ServedModel:
         kinds = [_is_vector(part) for part in columns]
         known = self._vectors.get((model, len(columns)))
         if known is None or any(kind is not None and kind is not old for kind, old in zip(kinds, known, strict=True)):
@@ -75,8 +91,18 @@ class _Onnx(ScalarFunction):
                 return tuple(kind is not False for kind in kinds)
         return shape
 
-    def _load(self, model: str, vectors: tuple[bool, ...]) -> LoadedModel:
-        return load_model(model, vectors)
+    def _load(self, model: str, vectors: tuple[bool, ...]) -> LoadedModel | ServedModel:
+        reference = parse_reference(model)
+        if not reference.by_name:
+            return load_model(model, vectors)
+        return ServedModel(reference, vectors, place_of(reference, self._parameter), self._count_refused)
+
+    def _parameter(self, name: str, default: str) -> str:
+        return default if self._context is None else self._context.get_job_parameter(name, default)
+
+    def _count_refused(self) -> None:
+        if self._refused is not None:
+            self._refused.inc()
 
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         raise NotImplementedError

@@ -1,0 +1,193 @@
+"""A live view of a model topic: one thread follows it, and tells whoever asked when another version is to serve."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from thalweg.connector.client import open_topic
+from thalweg.connector.errors import SetupError, SnapshotError, ThalwegError, WireError
+from thalweg.connector.models import ModelTopic
+from thalweg.connector.modelstate import ModelState, ModelVersion, Pointer, fold, pointer_of, version_of
+from thalweg.connector.snapshot import assemble
+from thalweg.connector.wire import decode
+
+__all__ = ["ModelFeed"]
+
+_log = logging.getLogger(__name__)
+_POLL_MS = 250
+_CHECK_S = 5.0
+_RETRY_S = 1.0
+
+
+class ModelFeed:
+    """Follows a topic of models from its beginning, without a consumer group: every process sees every record.
+
+    Parameters
+    ----------
+    brokers, topic : str
+        Where the models are published.
+    report : callable
+        Takes one sentence when the broker falls silent, when it answers again, and about each damaged record.
+    **security
+        Settings of kafka-python; never part of a text.
+
+    Notes
+    -----
+    Files are dropped but for the newest one of each watched model, so that a job does not grow with every version.
+    Older ones are read again when they are to serve.
+    """
+
+    def __init__(self, brokers: str, topic: str, report: Callable[[str], None] = _log.warning, **security: Any) -> None:
+        self._brokers, self._topic, self._report, self._security = brokers, topic, report, security
+        self._lock = threading.RLock()
+        self._watchers: dict[str, list[Callable[[ModelState], None]]] = {}
+        self._versions: dict[str, dict[int, ModelVersion]] = {}
+        self._pointers: dict[str, Pointer] = {}
+        self._newest: dict[str, ModelVersion] = {}
+        self._parts: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
+        self._states: dict[str, ModelState] = {}
+        self._told: dict[str, int | None] = {}
+        self._ready, self._stop = threading.Event(), threading.Event()
+        self._silent = False
+        self._thread: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        return f"ModelFeed({self._brokers!r}, {self._topic!r})"
+
+    def models(self, timeout_s: float) -> dict[str, ModelState]:
+        """Return the models without their files, once the topic has been read up to its end.
+
+        Raises
+        ------
+        SetupError
+            That took longer than ``timeout_s``.
+        """
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._follow, name=f"models-{self._topic}", daemon=True)
+                self._thread.start()
+        if not self._ready.wait(timeout_s):
+            raise SetupError(
+                f"The models in topic '{self._topic}' at {self._brokers} could not be read in {timeout_s:g} s: check "
+                "that the broker runs and that the topic exists ('thalweg models publish' makes it)."
+            )
+        with self._lock:
+            return dict(self._states)
+
+    def watch(self, name: str, changed: Callable[[ModelState], None]) -> None:
+        """Call ``changed`` from the feed's thread whenever another version of a model is to serve."""
+        with self._lock:
+            self._watchers.setdefault(name, []).append(changed)
+
+    def unwatch(self, name: str, changed: Callable[[ModelState], None]) -> None:
+        """Take a watcher back; with the last one the thread ends."""
+        with self._lock:
+            left = [one for one in self._watchers.get(name, []) if one != changed]
+            self._watchers[name] = left
+            if not any(self._watchers.values()):
+                self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the thread has been told to end."""
+        return self._stop.is_set()
+
+    def fetch(self, name: str, version: int) -> ModelVersion:
+        """Return a version with its file; raises ConfigError if it is gone, SetupError without a broker."""
+        with self._lock:
+            newest = self._newest.get(name)
+        if newest is not None and newest.version == version:
+            return newest
+        found, _ = ModelTopic(self._brokers, self._topic, report=self._report, **self._security).find(name, version)
+        return found
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with open_topic(self._brokers, self._topic, self._security) as (consumer, partitions):
+                    consumer.assign(partitions)
+                    consumer.seek_to_beginning(*partitions)
+                    self._read(consumer, partitions)
+            except ThalwegError as error:
+                self._say_silent(str(error))
+            except Exception as error:  # a thread that dies would leave the old model serving for ever, in silence
+                self._say_silent(f"{type(error).__name__}: {error}")
+            self._stop.wait(_RETRY_S)
+
+    def _read(self, consumer: Any, partitions: list[Any]) -> None:
+        ends = consumer.end_offsets(partitions)
+        for known in (self._versions, self._pointers, self._parts):
+            known.clear()  # all of it comes again
+        checked = time.monotonic()
+        while not self._stop.is_set():
+            polled = consumer.poll(timeout_ms=_POLL_MS)
+            for records in polled.values():
+                for record in records:
+                    self._take(record)
+            if polled or not self._ready.is_set():
+                if all(consumer.position(partition) >= ends[partition] for partition in partitions):
+                    self._settle()
+                    self._ready.set()
+                    self._say_answers()
+            elif time.monotonic() - checked > _CHECK_S:
+                consumer.end_offsets(partitions)  # raises where nobody answers: a poll would say nothing
+                checked = time.monotonic()
+                self._say_answers()
+
+    def _take(self, record: Any) -> None:
+        """Take one record in: a part of a snapshot, a whole one, or the tombstone of one."""
+        if record.value is None:
+            name, _, number = (record.key or b"").decode("utf-8", "replace").partition("/")
+            if number.isdecimal():
+                self._versions.get(name, {}).pop(int(number), None)
+            return
+        try:
+            part = decode("snapshot", record.value)
+            group = tuple(part[field] for field in ("model", "key", "version", "sha256", "chunks"))
+            parts = self._parts.setdefault(group, {})
+            parts[part["chunk"]] = part
+            if len(parts) < part["chunks"]:
+                return
+            del self._parts[group]
+            snapshot = assemble(parts.values())
+            if not snapshot.key:
+                self._pointers[snapshot.model] = pointer_of(snapshot.model, snapshot)
+                return
+            version = version_of(snapshot.model, snapshot.key, snapshot)
+        except (WireError, SnapshotError, ValueError, RecursionError) as error:
+            self._report(f"{self._topic}-{record.partition} at offset {record.offset} is passed over: {error}")
+            return
+        with self._lock:
+            if self._watchers.get(version.name):
+                self._newest[version.name] = version
+        self._versions.setdefault(version.name, {})[version.version] = replace(version, blob=b"")
+
+    def _settle(self) -> None:
+        """Work out the models, and tell the watchers of those of which another version is to serve."""
+        states = fold(self._versions, self._pointers, self._report)
+        with self._lock:
+            self._states = states
+            calls = [
+                (changed, state)
+                for name, state in states.items()
+                for changed in self._watchers.get(name, ())
+                if self._told.get(name) != state.serving
+            ]
+            self._told = {name: state.serving for name, state in states.items()}
+        for changed, state in calls:
+            changed(state)
+
+    def _say_silent(self, reason: str) -> None:
+        if not self._silent:
+            self._silent = True
+            self._report(f"Models in topic '{self._topic}' cannot be followed; what serves goes on serving. {reason}")
+
+    def _say_answers(self) -> None:
+        if self._silent:
+            self._silent = False
+            self._report(f"Models in topic '{self._topic}' are followed again.")
