@@ -21,7 +21,9 @@ _SECURITY = ("security_", "ssl_", "sasl_")
 
 
 @contextmanager
-def open_topic(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterator[tuple[Any, list[TopicPartition]]]:
+def open_topic(
+    brokers: str, topic: str, security: Mapping[str, Any], **settings: Any
+) -> Iterator[tuple[Any, list[TopicPartition]]]:
     """Open a consumer without a group for a topic that exists, and give it with the topic's partitions."""
     reading = {
         "group_id": None,
@@ -29,6 +31,7 @@ def open_topic(brokers: str, topic: str, security: Mapping[str, Any]) -> Iterato
         "auto_offset_reset": "earliest",
         "isolation_level": "read_committed",
         "allow_auto_create_topics": False,
+        **settings,
     }
     with open_client(KafkaConsumer, brokers, security, **reading) as consumer:
         numbers = consumer.partitions_for_topic(topic)

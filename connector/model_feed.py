@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _POLL_MS = 250
 _CHECK_S = 5.0
 _RETRY_S = 1.0
+_ANSWER_MS = 5_000
+_PATIENCE = {"reconnect_backoff_max_ms": 1_000, "bootstrap_timeout_ms": 5_000}
 
 
 class ModelFeed:
@@ -109,7 +111,7 @@ class ModelFeed:
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                with open_topic(self._brokers, self._topic, self._security) as (consumer, partitions):
+                with open_topic(self._brokers, self._topic, self._security, **_PATIENCE) as (consumer, partitions):
                     consumer.assign(partitions)
                     consumer.seek_to_beginning(*partitions)
                     self._read(consumer, partitions)
@@ -135,7 +137,9 @@ class ModelFeed:
                     self._ready.set()
                     self._say_answers()
             elif time.monotonic() - checked > _CHECK_S:
-                consumer.end_offsets(partitions)  # raises where nobody answers: a poll would say nothing
+                consumer.end_offsets(
+                    partitions, timeout_ms=_ANSWER_MS
+                )  # raises where nobody answers: a poll would say nothing
                 checked = time.monotonic()
                 self._say_answers()
 

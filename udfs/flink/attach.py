@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib import import_module
 from typing import NamedTuple
 
 from pyflink.table import StreamTableEnvironment, Table
@@ -19,7 +20,7 @@ _CACHES = ("python.state.cache-size", "python.map-state.read-cache-size", "pytho
 
 
 def attach(t_env: StreamTableEnvironment) -> Models:
-    """Return the models of a table program.
+    """Return the models of a table program, in which all SQL functions of Thalweg can be called from now on.
 
     Parameters
     ----------
@@ -44,6 +45,11 @@ def attach(t_env: StreamTableEnvironment) -> Models:
             )
     if problems:
         raise ConfigError(problems)
+    functions = import_module("thalweg.udfs.sql")  # by its name: it stands above this layer
+    known = set(t_env.list_user_defined_functions())
+    for name in functions.__all__:
+        if name not in known:
+            t_env.create_temporary_system_function(name, getattr(functions, name))
     return Models(t_env)
 
 
