@@ -82,7 +82,13 @@ def models() -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Gate: the log loss that it has to stay below.",
 )
-@click.option("--num-eval-samples", type=_number, help="Gate: over how many labelled events it is measured.")
+@click.option("--num-eval-samples", type=_number, help="Gate: on how many rows it must have been measured at least.")
+@click.option(
+    "--evaluate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV file of labelled rows to measure AUC and log loss on: features in the order of the model, and the label.",
+)
+@click.option("--label", default="label", show_default=True, help="The column of the label in that file.")
 @click.option("--allow-new-inputs", is_flag=True, help="Gate: it may take other inputs than the version before.")
 @click.option("--by-reference", is_flag=True, help="Send where the file lies and its checksum, not the file.")
 @_common
@@ -92,6 +98,8 @@ def publish(
     note: str,
     no_serve: bool,
     by_reference: bool,
+    evaluate: Path | None,
+    label: str,
     topic: str,
     brokers: str,
     as_json: bool,
@@ -103,7 +111,7 @@ def publish(
 
     \b
     Example:
-      thalweg models publish delay delay.onnx --note "June data" --auc-threshold 0.8
+      thalweg models publish delay delay.onnx --evaluate june.csv --label late --auc-threshold 0.8
       thalweg models publish delay /models/delay.onnx --by-reference --no-serve
     """
     from thalweg.connector.models import check_name
@@ -114,10 +122,13 @@ def publish(
     given = {option.replace("_", "-"): value for option, value in gate.items() if value is not None}
     if not given["allow-new-inputs"]:
         del given["allow-new-inputs"]
+    metrics = _measured(data, evaluate, label, given, file)
     target = _topic(brokers, topic)
     target.create()
     uri = file.resolve().as_uri() if by_reference else None
-    version = target.publish(name, data, file=file.name, note=note, gate=given, uri=uri, serve=not no_serve)
+    version = target.publish(
+        name, data, file=file.name, note=note, gate=given, metrics=metrics, uri=uri, serve=not no_serve
+    )
     state = target.models()[name]
     if as_json:
         print_json(_facts(version, state))
@@ -227,6 +238,23 @@ def _topic(brokers: str, topic: str) -> ModelTopic:
     return ModelTopic(brokers, topic, report=lambda text: click.echo(text, err=True))
 
 
+def _measured(data: bytes, rows: Path | None, label: str, gate: dict[str, Any], file: Path) -> dict[str, float]:
+    """Return what is measured on the rows; raises ConfigError where the gate would refuse it."""
+    from thalweg.udfs.logic.model_gate import threshold_objections
+
+    metrics = {}
+    if rows is not None:
+        from thalweg.jobs.model_evaluation import evaluate_file
+
+        metrics = evaluate_file(data, rows, label, f"file {file}")
+    against = threshold_objections(gate, metrics)
+    if against:
+        raise ConfigError(
+            [Problem(f"file {file}", f"{why}.", "Train it longer, or lower the bound.") for why in against]
+        )
+    return metrics
+
+
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -265,6 +293,7 @@ def _facts(version: ModelVersion, state: ModelState) -> dict[str, Any]:
         "published": _moment(version),
         "note": version.note,
         "gate": version.gate,
+        "metrics": version.metrics,
     }
 
 

@@ -53,6 +53,27 @@ def refused(code: int, *words: str | Path) -> str:
     return result.stderr
 
 
+def labelled(folder: Path) -> Path:
+    """600 rows of which the model y = 2 * x answers most rightly."""
+    path = folder / "rows.csv"
+    dice = np.random.default_rng(0)
+    xs = dice.uniform(0.0, 0.5, 600)
+    late = 2 * xs + dice.normal(0, 0.1, 600) > 0.5
+    path.write_text("x,late\n" + "".join(f"{x},{str(bool(y)).lower()}\n" for x, y in zip(xs, late, strict=True)))
+    return path
+
+
+def test_a_bound_that_is_not_kept_is_told_before_anything_is_sent(tmp_path: Path, file: Path) -> None:
+    rows = labelled(tmp_path)
+    given = ("publish", "line", file, *NOBODY, "--auc-threshold", "0.5")
+    assert "its auc was not measured" in refused(2, *given)
+    assert "there is no column 'label'. It has: x, late" in refused(2, *given, "--evaluate", rows)
+    told = refused(2, *given, "--evaluate", rows, "--label", "late", "--num-eval-samples", "1000")
+    assert "its samples is 600, and at least 1000 is asked for" in told
+    rows.write_text("x,late\n1,yes\n")
+    assert "1 classes" in refused(2, *given, "--evaluate", rows, "--label", "late")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "line.onnx"
@@ -123,7 +144,8 @@ def test_a_model_from_publish_to_retire(broker: str, topic_name: str, tmp_path: 
     at = ("--brokers", broker, "--topic", topic_name)
     assert "has no topic" in refused(3, "list", *at)
     gate = ("--auc-threshold", "0.8", "--log-loss-threshold", "0.4", "--num-eval-samples", "500", "--allow-new-inputs")
-    first = models("publish", "line", file, "--note", "June", *gate, *at)
+    measured = ("--evaluate", labelled(tmp_path), "--label", "late")
+    first = models("publish", "line", file, "--note", "June", *gate, *measured, *at)
     assert first.stdout == f"line: version 1 is published ({len(line())} bytes), it serves.\n"
     second = models("publish", "line", file, "--no-serve", *at)
     assert second.stdout == f"line: version 2 is published ({len(line())} bytes), version 1 serves.\n"
@@ -146,6 +168,8 @@ def test_a_model_from_publish_to_retire(broker: str, topic_name: str, tmp_path: 
         "num-eval-samples": 500,
         "allow-new-inputs": True,
     }
+    assert shown["metrics"]["samples"] == 600
+    assert shown["metrics"]["auc"] > 0.95
     assert shown["inputs"] == [{"name": "x", "type": "tensor(float)", "shape": ["rows", 1]}]
     assert "inputs" not in facts("show", "line", *at)  # the file of version 3 is not in the topic
     text = models("show", "line", "1", *at).stdout
@@ -161,7 +185,8 @@ def test_a_model_from_publish_to_retire(broker: str, topic_name: str, tmp_path: 
         assert "Did you mean 'line'?" in refused(2, command, "lime", "1", *at)
     assert "Did you mean 'line'?" in refused(2, "rollback", "lime", *at)
     assert "no version that served before is left" in refused(2, "rollback", "line", *at)
-    assert "'auc-threshold': cannot be nan" in refused(2, "publish", "line", file, "--auc-threshold", "nan", *at)
+    for bound, told in (("0.999", "auc is 0.9"), ("nan", "'auc-threshold': cannot be nan")):
+        assert told in refused(2, "publish", "line", file, "--auc-threshold", bound, *measured, *at)
     assert facts("list", *at)[0]["versions"] == [2, 3]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from thalweg.udfs.engines.onnx_call import LoadedModel
 
-__all__ = ["Probe", "objections"]
+__all__ = ["Probe", "objections", "threshold_objections"]
 
 _PROBE_ROWS = 256
 
@@ -65,10 +65,31 @@ def objections(
         ``log-loss-threshold`` (at most) and ``num-eval-samples`` (at least): what it must have reached.
     metrics : mapping of str to float
         What was measured when it was published: ``auc``, ``log-loss``, ``samples``.
+    """
+    found = threshold_objections(gate, metrics)
+    if serving is None:
+        return found
+    if not gate.get("allow-new-inputs") and _inputs(candidate) != _inputs(serving):
+        old, new = (", ".join(map(str, _inputs(model))) for model in (serving, candidate))
+        found.append(f"its inputs are {new}, and the serving version has {old}: publish it with --allow-new-inputs")
+        return found
+    for columns, count in probe.batches():
+        before, after = (model.run(columns, count) for model in (serving, candidate))
+        for answers in (before, after):
+            answers.check()
+        worse = sorted(after.faults.keys() - before.faults.keys())
+        if worse:
+            found.append(f"of the last {count} rows it cannot answer {len(worse)} ({after.faults[worse[0]]})")
+            break
+    return found
+
+
+def threshold_objections(gate: Mapping[str, Any], metrics: Mapping[str, float]) -> list[str]:
+    """Return which of the gate's bounds the measured ``metrics`` do not keep; both as in ``objections``.
 
     Examples
     --------
-    >>> objections(None, None, Probe(), {"auc-threshold": 0.8}, {"auc": 0.7, "samples": 100})
+    >>> threshold_objections({"auc-threshold": 0.8}, {"auc": 0.7, "samples": 100})
     ['its auc is 0.7, and at least 0.8 is asked for']
     """
     found = []
@@ -84,20 +105,6 @@ def objections(
                 found.append(f"its {metric} was not measured, and {wanted}: publish it with --evaluate")
             elif value < bound if at_least else value > bound:
                 found.append(f"its {metric} is {value:g}, and {wanted}")
-    if serving is None:
-        return found
-    if not gate.get("allow-new-inputs") and _inputs(candidate) != _inputs(serving):
-        old, new = (", ".join(map(str, _inputs(model))) for model in (serving, candidate))
-        found.append(f"its inputs are {new}, and the serving version has {old}: publish it with --allow-new-inputs")
-        return found
-    for columns, count in probe.batches():
-        before, after = (model.run(columns, count) for model in (serving, candidate))
-        for answers in (before, after):
-            answers.check()
-        worse = sorted(after.faults.keys() - before.faults.keys())
-        if worse:
-            found.append(f"of the last {count} rows it cannot answer {len(worse)} ({after.faults[worse[0]]})")
-            break
     return found
 
 
