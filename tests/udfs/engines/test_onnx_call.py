@@ -13,7 +13,10 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightgbm import LGBMClassifier, LGBMRegressor
 from onnx import TensorProto, helper, numpy_helper
+from onnxmltools import convert_lightgbm, convert_xgboost
+from onnxmltools.convert.common.data_types import FloatTensorType as TreesTensorType
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.cluster import KMeans
@@ -29,6 +32,7 @@ from thalweg.connector.errors import ConfigError
 from thalweg.udfs.engines import onnx_call
 from thalweg.udfs.engines.onnx_call import LoadedModel, load_model
 from thalweg.udfs.engines.onnx_reference import parse_reference
+from xgboost import XGBClassifier, XGBRegressor
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
 _rng = np.random.default_rng(11)
@@ -96,10 +100,36 @@ def test_two_classes_score_the_positive_one(make: Callable[[], Any], zipmap: boo
     np.testing.assert_allclose(batch.vectors(), proba, atol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_trees_of_other_libraries(library: str, classes: int) -> None:
+    truth = EVENT if classes == 2 else np.digitize(X[:, 0], [-0.5, 0.5])
+    if library == "lightgbm":
+        model, convert = LGBMClassifier(n_estimators=10, verbose=-1).fit(X, truth), convert_lightgbm
+    else:
+        model, convert = XGBClassifier(n_estimators=10).fit(X, truth), convert_xgboost
+    made = convert(model, initial_types=[("x", TreesTensorType([None, 4]))], target_opset=15)
+    batch = run(loaded(bytes(made.SerializeToString()), features=4))
+    proba = model.predict_proba(X[:ROWS])
+    np.testing.assert_allclose(batch.scores(), proba[:, 1] if classes == 2 else proba.max(axis=1), atol=1e-5)
+    assert batch.labels() == [str(label) for label in model.predict(X[:ROWS])]
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_regression_trees_of_other_libraries(library: str) -> None:
+    if library == "lightgbm":
+        model, convert = LGBMRegressor(n_estimators=10, verbose=-1).fit(X, X[:, 1]), convert_lightgbm
+    else:
+        model, convert = XGBRegressor(n_estimators=10).fit(X, X[:, 1]), convert_xgboost
+    made = convert(model, initial_types=[("x", TreesTensorType([None, 4]))], target_opset=15)
+    batch = run(loaded(bytes(made.SerializeToString()), features=4))
+    np.testing.assert_allclose(batch.scores(), model.predict(X[:ROWS]), atol=1e-5)
+
+
 def test_the_positive_class_can_be_named() -> None:
     model = LogisticRegression().fit(X, EVENT)
     np.testing.assert_allclose(run(saved(model, "positive=0")).scores(), model.predict_proba(X[:ROWS])[:, 0], atol=1e-5)
-    with pytest.raises(ConfigError, match="option 'positive': the model has no class '7'. Its classes: 0, 1"):
+    with pytest.raises(ConfigError, match=r"option 'positive': the model has no class '7'\. Its classes: 0, 1"):
         saved(model, "positive=7", zipmap=False)
 
 
@@ -120,7 +150,7 @@ def test_regressors_give_their_number_and_their_vector() -> None:
     np.testing.assert_allclose(run(saved(model)).scores(), model.predict(X[:ROWS]), atol=1e-5)
     two = LinearRegression().fit(X, X[:, :2])
     np.testing.assert_allclose(run(saved(two)).vectors(), two.predict(X[:ROWS]), atol=1e-4)
-    with pytest.raises(ConfigError, match="does not give one number per row .* Use onnx_vector"):
+    with pytest.raises(ConfigError, match=r"does not give one number per row .* Use onnx_vector"):
         run(saved(two)).scores()
     with pytest.raises(ConfigError, match="does not give probabilities"):
         run(saved(two)).probabilities()
