@@ -366,3 +366,23 @@ def test_a_process_has_one_session_per_model_and_lets_it_go() -> None:
         loaded(graph([node("MatMul", ["x", "w"], ["s"])], [info("x")], [info("s")], [weight]))
     gc.collect()
     assert len(onnx_call._sessions) <= before
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    model = saved(LogisticRegression().fit(X, EVENT), zipmap=False)
+    columns = [np.random.default_rng(at).normal(size=10_000) for at in range(4)]
+
+    def score(rows: int) -> None:
+        for at in range(rows // 10_000):
+            size = 10_000 - at % 7 * 1000  # batches vary, and an arena would grow with each new size
+            model.run([column[:size] for column in columns], size).scores()
+
+    score(200_000)
+    before = _resident_kb()
+    score(2_000_000)
+    assert _resident_kb() - before < 20_000
+
+
+def _resident_kb() -> int:
+    text = Path("/proc/self/status").read_text()
+    return int(text[text.index("VmRSS:") + 6 :].split()[0])
