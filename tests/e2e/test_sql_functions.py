@@ -51,7 +51,8 @@ def test_a_model_is_exchanged_under_load_and_no_row_is_lost(broker: str, topic_n
         "CREATE TABLE scores (id INT, x DOUBLE, score DOUBLE, model STRING, version STRING)"
         f" WITH ({kafka} = '{scores}');\n"
         "INSERT INTO scores SELECT id, x, p.score, p.model_id, p.model_version FROM (SELECT id, x,"
-        f" onnx_predict('m?brokers={broker}&topic={models}', x) AS p FROM events);\n",
+        f" onnx_predict('m?topic={models}', x) AS p FROM events);\n",
+        {"pipeline.global-job-parameters": f"thalweg.models.brokers:'{broker}'"},
         profile="latency",
     )
     rows = (json.dumps({"id": at, "x": float(at % 97)}).encode() for at in range(ROWS))

@@ -23,6 +23,8 @@ __all__ = ["Place", "ServedModel", "place_of"]
 
 _log = logging.getLogger(__name__)
 _START_S = 60.0
+_GRACE_S = 3.0
+_POLL_S = 0.1
 _DEFAULTS = {"brokers": "", "topic": "thalweg.models.v1", "alerts": "thalweg.alert.v1", "kafka-config": ""}
 _feeds: dict[tuple[int, Place], ModelFeed] = {}
 _lock = threading.Lock()
@@ -120,7 +122,10 @@ class ServedModel:
         if reference.version is None:
             self._feed.watch(reference.model, self._changed)
         try:
-            self.current = self._first()
+            self._wait()
+            # From here on the feed's thread waits with a change until there is something to change.
+            with self._lock:
+                self.current = self._first(self._feed.models(_START_S))
         except ThalwegError:
             self.close()
             raise
@@ -135,9 +140,19 @@ class ServedModel:
         """Stop following the topic."""
         self._feed.unwatch(self._reference.model, self._changed)
 
-    def _first(self) -> LoadedModel:
+    def _wait(self) -> None:
+        """Return when the model is there; a feed that has been running may be a moment behind who has just published."""
+        self._feed.models(_START_S)
+        end = time.monotonic() + _GRACE_S
+        while time.monotonic() < end:
+            state = self._feed.models(_START_S).get(self._reference.model)
+            pinned = self._reference.version
+            if state is not None and (pinned in state.versions if pinned else state.serving is not None):
+                return
+            time.sleep(_POLL_S)
+
+    def _first(self, states: dict[str, ModelState]) -> LoadedModel:
         name = self._reference.model
-        states = self._feed.models(_START_S)
         if name not in states:
             remedy = f"There are: {', '.join(states) or 'none'}. 'thalweg models publish' makes one."
             raise ConfigError([Problem(self._reference.where, f"is not in topic '{self._place.topic}'.", remedy)])
