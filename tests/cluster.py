@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,43 +28,38 @@ _START_S = 90.0
 class StandaloneCluster:
     """Starts with one JobManager; ``add_task_manager`` gives it slots.
 
-    The Python of its workers has what this one has, but not Thalweg: a job must bring it along.
+    The Python of its workers (``python``) has what this one has, but not Thalweg: a job must bring it along.
+    ``settings`` go over those of its configuration; ``home`` is the distribution that it runs, by default the wheel's.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, settings: dict[str, str] | None = None, home: Path = _HOME) -> None:
+        self._folder, self._home = folder, home
         self._started: list[subprocess.Popen[bytes]] = []
         self._task_managers: list[subprocess.Popen[bytes]] = []
-        self.rest_port = _free_port()
-        python = folder / "python"
-        venv.create(python, symlinks=True)
-        packages = sysconfig.get_path("purelib")
-        version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        # A path in a .pth file is searched, but .pth files there, such as that of an editable install, are not read.
-        (python / "lib" / version / "site-packages" / "all.pth").write_text(packages + "\n")
+        self.rest_port = free_port()
+        self.python = folder / "python" / "bin" / "python"
+        python_without_thalweg(folder / "python")
         (folder / "conf").mkdir()
         for name in ("log4j-console.properties", "log4j.properties"):
             (folder / "conf" / name).write_text((_HOME / "conf" / name).read_text())
-        with open(_HOME / "conf" / "config.yaml") as shipped:
-            opens = YAML(typ="safe").load(shipped)["env"]["java"]["opts"]["all"]
-        settings = {
+        merged = {
             "rest.port": str(self.rest_port),
             "rest.bind-address": "127.0.0.1",
             "rest.address": "127.0.0.1",
             "jobmanager.rpc.address": "127.0.0.1",
             "jobmanager.bind-host": "127.0.0.1",
-            "jobmanager.rpc.port": str(_free_port()),
+            "jobmanager.rpc.port": str(free_port()),
             "jobmanager.memory.process.size": "1g",
             "taskmanager.bind-host": "127.0.0.1",
             "taskmanager.host": "127.0.0.1",
             "taskmanager.memory.process.size": "2g",
             "taskmanager.numberOfTaskSlots": "1",
-            "python.executable": str(python / "bin" / "python"),
+            "python.executable": str(self.python),
             "heartbeat.timeout": "8000",
             "heartbeat.interval": "1000",
-            "env.java.opts.all": f"{opens} {os.environ.get('JVM_ARGS', '')}",
-        }
-        (folder / "conf" / "config.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in settings.items()))
+            "env.java.opts.all": f"{java_options()} {os.environ.get('JVM_ARGS', '')}",
+        } | (settings or {})
+        (folder / "conf" / "config.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in merged.items()))
         self._start("jobmanager")
         self.wait(lambda: self.get("overview") is not None, "the JobManager answers")
 
@@ -108,7 +104,8 @@ class StandaloneCluster:
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                pass
+            end_group(process.pid)
 
     def _start(self, what: str) -> subprocess.Popen[bytes]:
         (self._folder / "log").mkdir(exist_ok=True)
@@ -119,7 +116,7 @@ class StandaloneCluster:
         }
         with open(self._folder / "log" / f"{what}-{len(self._started)}.out", "wb") as log:
             process = subprocess.Popen(
-                [str(_HOME / "bin" / f"{what}.sh"), "start-foreground"],
+                [str(self._home / "bin" / f"{what}.sh"), "start-foreground"],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -127,6 +124,28 @@ class StandaloneCluster:
             )
         self._started.append(process)
         return process
+
+
+def python_without_thalweg(folder: Path) -> Path:
+    """Make a virtual environment with this one's packages, but not Thalweg; return where its own packages go."""
+    venv.create(folder, symlinks=True)
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    own = folder / "lib" / version / "site-packages"
+    # A path in a .pth file is searched, but .pth files there, such as that of an editable install, are not read.
+    (own / "all.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return own
+
+
+def java_options() -> str:
+    """Return what the shipped configuration opens to Flink in Java's own modules."""
+    with open(_HOME / "conf" / "config.yaml") as shipped:
+        return str(YAML(typ="safe").load(shipped)["env"]["java"]["opts"]["all"])
+
+
+def end_group(group: int) -> None:
+    """Kill what still runs of a process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
@@ -158,7 +177,7 @@ def python_workers() -> list[int]:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-NAMES = ("learning", "demo")
+NAMES = ("learning", "demo", "inference", "latency")
 
 
 @click.command()

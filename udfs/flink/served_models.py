@@ -141,7 +141,7 @@ class ServedModel:
         self._feed.unwatch(self._reference.model, self._changed)
 
     def _wait(self) -> None:
-        """Return when the model is there; a feed that has been running may be a moment behind who has just published."""
+        """Return when the model is there: a feed may be a moment behind who has just published it."""
         self._feed.models(_START_S)
         end = time.monotonic() + _GRACE_S
         while time.monotonic() < end:
