@@ -61,7 +61,11 @@ class StandaloneCluster:
         } | (settings or {})
         (folder / "conf" / "config.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in merged.items()))
         self._start("jobmanager")
-        self.wait(lambda: self.get("overview") is not None, "the JobManager answers")
+        try:
+            self.wait(lambda: self.get("overview") is not None, "the JobManager answers")
+        except BaseException:
+            self.close()
+            raise
 
     def add_task_manager(self) -> subprocess.Popen[bytes]:
         """Start a TaskManager and wait until its slot is there."""
