@@ -69,10 +69,11 @@ class StandaloneCluster:
 
     def add_task_manager(self) -> subprocess.Popen[bytes]:
         """Start a TaskManager and wait until its slot is there."""
-        before = len(self.task_managers())
+        # By id: one that was killed may be counted still, here or there.
+        known = self._registered()
         started = self._start("taskmanager")
         self._task_managers.append(started)
-        self.wait(lambda: self.get("overview")["taskmanagers"] == before + 1, "a TaskManager has registered")
+        self.wait(lambda: self._registered() - known, "a TaskManager has registered")
         return started
 
     def task_managers(self) -> list[subprocess.Popen[bytes]]:
@@ -110,6 +111,9 @@ class StandaloneCluster:
             except subprocess.TimeoutExpired:
                 pass
             end_group(process.pid)
+
+    def _registered(self) -> set[str]:
+        return {found["id"] for found in self.get("taskmanagers")["taskmanagers"]}
 
     def _start(self, what: str) -> subprocess.Popen[bytes]:
         (self._folder / "log").mkdir(exist_ok=True)

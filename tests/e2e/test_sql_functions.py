@@ -63,7 +63,7 @@ def test_a_model_is_exchanged_under_load_and_no_row_is_lost(broker: str, topic_n
 
     def feed_until(enough: Callable[[], bool], rate: int) -> None:
         """Send some rows after each look at the answers."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + 200
         while not enough():
             assert time.monotonic() < end, f"{len(found)} answers, the last: {found[-1:]}"
             for row in islice(rows, rate):

@@ -79,7 +79,7 @@ def told(broker: str, topic: str) -> list[dict[str, Any]]:
         return []
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true"
@@ -228,10 +228,10 @@ def test_a_broker_that_goes_away_and_comes_back(tmp_path: Path, caplog: pytest.L
         topic.publish("m", times(2), file="m.onnx")
         model = ServedModel(parse_reference("m"), (False,), Place(address, "models", "alerts", ""), lambda: None)
         assert answers(model)[1] == "1"
-    wait_for(lambda: "what serves goes on serving" in caplog.text, 60)
+    wait_for(lambda: "what serves goes on serving" in caplog.text, 120)
     assert answers(model) == ([2, 4, 6], "1")
     with Broker.start(tmp_path, port=int(address.rpartition(":")[2])):
         topic.publish("m", times(3), file="m.onnx")
-        wait_for(lambda: answers(model)[1] == "2", 60)
+        wait_for(lambda: answers(model)[1] == "2", 120)
         assert "are followed again" in caplog.text
         model.close()
