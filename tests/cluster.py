@@ -55,7 +55,7 @@ class StandaloneCluster:
             "taskmanager.memory.process.size": "2g",
             "taskmanager.numberOfTaskSlots": "1",
             "python.executable": str(self.python),
-            "heartbeat.timeout": "8000",
+            "heartbeat.timeout": "15000",
             "heartbeat.interval": "1000",
             "env.java.opts.all": f"{java_options()} {os.environ.get('JVM_ARGS', '')}",
         } | (settings or {})
