@@ -117,7 +117,7 @@ class StandaloneCluster:
 
     def _start(self, what: str) -> subprocess.Popen[bytes]:
         (self._folder / "log").mkdir(exist_ok=True)
-        environment = os.environ | {
+        environment = clean_environment() | {
             "FLINK_CONF_DIR": str(self._folder / "conf"),
             "FLINK_LOG_DIR": str(self._folder / "log"),
             "PYTHONPATH": "",
@@ -142,6 +142,11 @@ def python_without_thalweg(folder: Path) -> Path:
     # A path in a .pth file is searched, but .pth files there, such as that of an editable install, are not read.
     (own / "all.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return own
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what PyFlink writes into it once a job has run here: where *its* Flink lies."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FLINK_")}
 
 
 def java_options() -> str:

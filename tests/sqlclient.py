@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyflink
-from cluster import StandaloneCluster, end_group, free_port, java_options
+from cluster import StandaloneCluster, clean_environment, end_group, free_port, java_options
 from thalweg.jobs.jars import gateway_jars
 
 _SHIPPED = Path(pyflink.__file__).parent
@@ -41,7 +40,7 @@ class Distribution:
             (folder / "lib" / jar.name).symlink_to(jar)
         for jar in (_SHIPPED / "opt").glob("flink-sql-client-*.jar"):
             (folder / "opt" / jar.name).symlink_to(jar)
-        self._environment = os.environ | {"FLINK_LOG_DIR": str(folder / "log"), "PYTHONPATH": ""}
+        self._environment = clean_environment() | {"FLINK_LOG_DIR": str(folder / "log"), "PYTHONPATH": ""}
 
     def point_at(self, cluster: StandaloneCluster) -> None:
         """Let client and gateway speak to a cluster."""
