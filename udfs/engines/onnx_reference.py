@@ -12,20 +12,12 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.engines.choices import one_of
 from thalweg.udfs.engines.onnx_session import SessionSettings
 
 __all__ = ["ModelReference", "parse_reference", "read_model"]
 
 TASKS = ("classification", "regression", "anomaly", "vector")
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"'{text}' is not one of {', '.join(choices)}.")
-        return text
-
-    return read
 
 
 def _number(text: str) -> float:
@@ -54,13 +46,13 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
 
 OPTIONS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "on-null": (
-        _one_of("null", "nan", "default"),
+        one_of("null", "nan", "default"),
         "null",
         "a NULL feature: no answer, NaN for the model, or a default",
     ),
     "default-number": (_number, 0.0, "what stands for a NULL number with on-null=default"),
     "default-text": (str, "", "what stands for a NULL text with on-null=default"),
-    "task": (_one_of(*TASKS), "", "how the outputs are read, where the model does not tell"),
+    "task": (one_of(*TASKS), "", "how the outputs are read, where the model does not tell"),
     "positive": (str, "", "the class that the score of a model of two classes speaks of"),
     "output": (_names, (), "which of the model's outputs to use"),
     "sha256": (str.lower, "", "what the model must hash to"),

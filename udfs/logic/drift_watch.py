@@ -9,10 +9,10 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
 
-from thalweg.connector.errors import ConfigError, Problem, SnapshotError, ThalwegError
+from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.udfs.engines.model_text import ModelText
 from thalweg.udfs.engines.safe_pickle import dumps, loads
-from thalweg.udfs.logic.live_state import LiveState, named_part
+from thalweg.udfs.logic.live_state import LiveState, damage_told, named_part
 
 __all__ = ["DETECTORS", "DriftCount", "DriftWatch"]
 
@@ -78,7 +78,7 @@ class DriftWatch(LiveState):
     def load(cls, data: bytes) -> DriftWatch:
         """Return the state that ``state`` wrote; raises SnapshotError."""
         found = cls()
-        try:
+        with damage_told("drift"):
             magic, found._drifts, found._n, found._last_at, found._skipped, length = _HEAD.unpack_from(data)
             text = json.loads(data[_HEAD.size : _HEAD.size + length])
             if magic != _MAGIC or type(text) is not str:
@@ -88,12 +88,6 @@ class DriftWatch(LiveState):
             found._detector = loads(data[_HEAD.size + length :])
             if type(found._detector) is not kept:
                 raise SnapshotError("the state of drift is damaged: it holds another detector than it says.")
-        except SnapshotError:
-            raise
-        except ThalwegError as error:
-            raise SnapshotError(f"the state of drift does not hold: {error}") from error
-        except Exception as error:
-            raise SnapshotError(f"the state of drift is damaged ({type(error).__name__}).") from error
         found._bytes = data
         return found
 

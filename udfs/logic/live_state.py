@@ -8,13 +8,15 @@ the accumulator holds these bytes again, and the next row restores the objects f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from thalweg.connector.errors import ConfigError, Problem
+from thalweg.connector.errors import ConfigError, Problem, SnapshotError, ThalwegError
 from thalweg.udfs.engines.model_plan import Call
 from thalweg.udfs.engines.model_text import ModelText, parse
 
-__all__ = ["LiveState", "named_part"]
+__all__ = ["LiveState", "damage_told", "named_part"]
 
 
 class LiveState:
@@ -35,6 +37,19 @@ class LiveState:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return bytes, (self.state(),)
+
+
+@contextmanager
+def damage_told(function: str) -> Iterator[None]:
+    """Tell whatever goes wrong while a state is read as SnapshotError that names the SQL function."""
+    try:
+        yield
+    except SnapshotError:
+        raise
+    except ThalwegError as error:
+        raise SnapshotError(f"the state of {function} does not hold: {error}") from error
+    except Exception as error:
+        raise SnapshotError(f"the state of {function} is damaged ({type(error).__name__}).") from error
 
 
 def named_part(function: str, what: str, text: object, modules: dict[str, str]) -> tuple[str, ModelText]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from river import metrics
-from thalweg.connector.errors import ConfigError, Problem, SnapshotError, ThalwegError
+from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.udfs.engines.model_text import ModelText
 from thalweg.udfs.engines.safe_pickle import dumps, loads
-from thalweg.udfs.logic.live_state import LiveState, named_part
+from thalweg.udfs.logic.live_state import LiveState, damage_told, named_part
 from thalweg.udfs.logic.metrics import RankHistogram
 
 __all__ = ["METRICS", "OnlineMetric"]
@@ -161,7 +161,7 @@ class OnlineMetric(LiveState):
     def load(cls, data: bytes) -> OnlineMetric:
         """Return the state that ``state`` wrote; raises SnapshotError."""
         found = cls()
-        try:
+        with damage_told("online_metric"):
             magic, found.count, found.skipped, length = _HEAD.unpack_from(data)
             text = json.loads(data[_HEAD.size : _HEAD.size + length])
             if magic != _MAGIC or type(text) is not str:
@@ -171,12 +171,6 @@ class OnlineMetric(LiveState):
             found._metric = _Ranks.load(blob) if kept is _Ranks else loads(blob)
             if type(found._metric) is not kept:
                 raise SnapshotError("the state of online_metric is damaged: it holds another metric than it says.")
-        except SnapshotError:
-            raise
-        except ThalwegError as error:
-            raise SnapshotError(f"the state of online_metric does not hold: {error}") from error
-        except Exception as error:
-            raise SnapshotError(f"the state of online_metric is damaged ({type(error).__name__}).") from error
         found._bytes = data
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from thalweg.udfs.engines.choices import one_of
 from thalweg.udfs.logic.durations import parse_duration_ms
 
 __all__ = ["OPTIONS", "Every", "Option"]
@@ -71,15 +72,6 @@ def _every(text: str) -> Every:
     return Every(None, parse_duration_ms(text))
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"'{text}' is not one of {', '.join(choices)}.")
-        return text
-
-    return read
-
-
 def _bytes(text: str) -> int:
     number, factor = text.lower().replace(" ", ""), 1
     for suffix, size in (("kb", 1 << 10), ("mb", 1 << 20), ("b", 1)):
@@ -93,7 +85,7 @@ OPTIONS: dict[str, Option] = {
     "provider": Option(_text, None, False, "the engine: `river`, `onnx`, or one registered by entry point"),
     "model": Option(_text, None, False, "River: the model text; ONNX: path or `file://` URI of the file"),
     "task": Option(
-        _one_of("classification", "regression", "anomaly", "clustering", "recommendation"),
+        one_of("classification", "regression", "anomaly", "clustering", "recommendation"),
         None,
         False,
         "what is predicted; default by the OUTPUT type: BOOLEAN, STRING: classification, else regression",
@@ -109,13 +101,13 @@ OPTIONS: dict[str, Option] = {
     "label-event-id": Option(_text, None, False, "the event id column of the label table, where its name differs"),
     "label-timeout": Option(parse_duration_ms, "1 d", False, "how long after its event a label may come"),
     "order": Option(
-        _one_of("event-time", "arrival"),
+        one_of("event-time", "arrival"),
         None,
         False,
         "`event-time`: rows of a key in the order of their time, repeatable; `arrival`: at once, in the order"
         " they come",
     ),
-    "cadence": Option(_one_of("every-event"), "every-event", True, "when the model learns"),
+    "cadence": Option(one_of("every-event"), "every-event", True, "when the model learns"),
     "snapshot-every": Option(_every, "10 min", True, "how often a key's model is published: `10 min`, `1000 events`"),
     "max-model-size": Option(_bytes, "64 mb", True, "a larger model is not published: an alert says so"),
     "state-ttl": Option(parse_duration_ms, None, True, "a key idle that long is forgotten"),
@@ -126,7 +118,7 @@ OPTIONS: dict[str, Option] = {
     "metrics-every": Option(_every, "1 h", False, "how often metrics are emitted: `1 h`, `1000 events`"),
     "metrics-window": Option(_count, "5000", False, "how many of the newest labelled events the rolling metrics span"),
     "on-malformed": Option(
-        _one_of("dead-letter", "fail"),
+        one_of("dead-letter", "fail"),
         "dead-letter",
         False,
         "a Kafka record that cannot be decoded: `dead-letter`, kept and counted; `fail`, the job fails as"
