@@ -137,9 +137,8 @@ class ModelFeed:
                     self._ready.set()
                     self._say_answers()
             elif time.monotonic() - checked > _CHECK_S:
-                consumer.end_offsets(
-                    partitions, timeout_ms=_ANSWER_MS
-                )  # raises where nobody answers: a poll would say nothing
+                # Raises where nobody answers: a poll would say nothing.
+                consumer.end_offsets(partitions, timeout_ms=_ANSWER_MS)
                 checked = time.monotonic()
                 self._say_answers()
 

@@ -166,12 +166,13 @@ class LoadedModel:
             batch.parts.append((rows, answers))
 
     def _answers(self, feeds: dict[str, Any], count: int) -> Answers:
-        if self._reading is None:
-            raw = self.session.run(self._names, feeds, count)
-            self._reading = read_outputs(
-                self._names, raw, self.session.graph, self._reference.options, self._reference.where
-            )
-        return self._reading.answers(self.session.run(self._reading.names, feeds, count), count)
+        if self._reading is not None:
+            return self._reading.answers(self.session.run(self._reading.names, feeds, count), count)
+        raw = self.session.run(self._names, feeds, count)
+        graph, where = self.session.graph, self._reference.where
+        self._reading = read_outputs(self._names, raw, graph, self._reference.options, where)
+        found = dict(zip(self._names, raw, strict=True))
+        return self._reading.answers([found[name] for name in self._reading.names], count)
 
     def _warm_up(self) -> None:
         """Run two made-up rows, so that the first real one does not wait and the outputs are known."""

@@ -109,6 +109,8 @@ class _Aggregate(AggregateFunction):
 
     kind: ClassVar[Any]
     name: ClassVar[str]
+    count: ClassVar[int]
+    usage: ClassVar[str]
 
     def create_accumulator(self) -> list[Any]:
         return [None]
@@ -124,7 +126,9 @@ class _Aggregate(AggregateFunction):
         self._live(accumulator).add(*args)
 
     def _check(self, args: tuple[Any, ...]) -> None:
-        pass
+        if len(args) != self.count:
+            what = f"takes {self.count} arguments and was given {len(args)}."
+            raise ConfigError([Problem(self.name, what, f"Call it as {self.usage}.")])
 
     def get_value(self, accumulator: list[Any]) -> Any:
         return None if accumulator[0] is None else self._live(accumulator).value()
@@ -146,30 +150,21 @@ class _Learn(_Aggregate):
         if len(args) < 3:
             remedy = "Call it as river_learn('model text', label, feature, ...)."
             raise ConfigError([Problem(self.name, "needs a label and at least one feature.", remedy)])
-        held = accumulator[0]
-        if type(held) is not RiverLearning:
-            held = self._live(accumulator)
-        held.add(args[0], args[1], args[2:])
+        self._live(accumulator).add(args[0], args[1], args[2:])
 
 
 class _Metric(_Aggregate):
     kind = OnlineMetric
     name = "online_metric"
-
-    def _check(self, args: tuple[Any, ...]) -> None:
-        if len(args) != 3:
-            remedy = "Call it as online_metric('ROCAUC', label, score)."
-            raise ConfigError([Problem(self.name, f"takes 3 arguments and was given {len(args)}.", remedy)])
+    count = 3
+    usage = "online_metric('ROCAUC', label, score)"
 
 
 class _Drift(_Aggregate):
     kind = DriftWatch
     name = "drift"
-
-    def _check(self, args: tuple[Any, ...]) -> None:
-        if len(args) != 2:
-            remedy = "Call it as drift('ADWIN', value)."
-            raise ConfigError([Problem(self.name, f"takes 2 arguments and was given {len(args)}.", remedy)])
+    count = 2
+    usage = "drift('ADWIN', value)"
 
     def get_value(self, accumulator: list[Any]) -> Any:
         found = super().get_value(accumulator)
