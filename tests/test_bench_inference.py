@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from bench.bench_inference import MODELS, Turn, features, make_model, read_marks, steady_rate
 from bench.bench_inference import figures as inference_figures
+from bench.bench_latency import RUNS, percentile, sent_us, summary
 from bench.bench_latency import figures as latency_figures
-from bench.bench_latency import percentile, sent_us, summary
 
 
 def test_the_rate_is_that_of_the_marks_after_the_first_third() -> None:
@@ -63,16 +63,18 @@ def test_a_percentile_is_one_of_the_values(share: float, value: int) -> None:
 def test_one_bad_second_moves_the_percentile_and_not_the_typical_one() -> None:
     quiet = [(second + n / 100, 0.02) for second in range(9) for n in range(100)]
     found = summary([*quiet, *((9 + n / 100, 0.5) for n in range(100))])
-    assert found == {"p50_ms": 20.0, "p99_ms": 500.0, "typical_p99_ms": 20.0}
+    assert found == {"p50_ms": 20.0, "p99_ms": 500.0, "typical_p99_ms": 20.0, "stall_ms": 490.0}
 
 
 def test_the_keys_of_the_latencies() -> None:
-    runs = {job: {"latency": [(0.0, 0.01)], "throughput": [(0.0, 0.1)]} for job in ("score", "learn")}
+    took = {"latency": 0.01, "throughput": 0.1}
+    runs = {(job, profile): [(0.0, took[profile]), (0.2, took[profile])] for job, profile in RUNS}
     found = latency_figures([(0.0, 0.001)], runs)
     assert (found["p50_ms"], found["p99_ms"]) == (10.0, 10.0)
     assert (found["throughput.p50_ms"], found["throughput.p99_ms"]) == (100.0, 100.0)
     assert (found["learning.p50_ms"], found["learning.p99_ms"]) == (10.0, 10.0)
     assert (found["learning.throughput.p50_ms"], found["learning.throughput.p99_ms"]) == (100.0, 100.0)
+    assert (found["swap.stall_ms"], found["stall_ms"]) == (200.0, 200.0)
     assert (found["broker.p50_ms"], found["broker.p99_ms"]) == (1.0, 1.0)
 
 

@@ -1,12 +1,14 @@
 """From Kafka to Kafka at 1,000 events a second: how long after it was sent an event's answer is there.
 
-Two jobs, each with the profiles ``latency`` and ``throughput``: one scores with ``onnx_score``; one is a model that
-learns, one per key, from labels that follow their events by a second. An event carries the time at which it was sent;
-the consumer takes the time at which the answer reached it. Broker, producer, consumer and job are processes of their
-own. What the broker and the two clients alone take is measured first, as ``broker.*``.
+Three jobs. One scores with ``onnx_score``; one, ``swap``, does so with a model by name of which a new version is
+published every two seconds; one is a model that learns, one per key, from labels that follow their events by a second.
+The first and the last run with the profiles ``latency`` and ``throughput``. An event carries the time at which it was
+sent; the consumer takes the time at which the answer reached it. Broker, producer, consumer and job are processes of
+their own. What the broker and the two clients alone take is measured first, as ``broker.*``.
 
 ``p99_ms`` is over all events of the run; ``typical_p99_ms`` is the median of the 99th percentiles of each second, which
-a machine that is busy with something else for a moment does not move.
+a machine that is busy with something else for a moment does not move. ``stall_ms`` is the longest time in which no
+answer came: what a swap costs is the difference between ``swap.stall_ms`` and ``stall_ms``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import cycle, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,8 +30,15 @@ RATE = 1000
 KEYS = 1000
 WARM_UP_S = 15.0
 LABEL_AFTER_S = 1.0
-PROFILES = ("latency", "throughput")
-JOBS = ("score", "learn")
+RUNS = (
+    ("score", "latency"),
+    ("swap", "latency"),
+    ("score", "throughput"),
+    ("learn", "latency"),
+    ("learn", "throughput"),
+)
+"""Jobs and their profiles, in the order in which they run: those whose figures are compared one after the other."""
+SWAP_EVERY_S = 2.0
 MODEL = "preprocessing.StandardScaler() | linear_model.LogisticRegression()"
 TABLE = (
     "CREATE TABLE {name} ({columns}) WITH ('connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',"
@@ -37,6 +47,11 @@ TABLE = (
 SCORE = (
     "CREATE TEMPORARY FUNCTION onnx_score AS 'thalweg.udfs.sql.onnx_score' LANGUAGE PYTHON;\n"
     "INSERT INTO answers SELECT id, onnx_score('{path}', a, b, c) FROM events;\n"
+)
+SWAP = (
+    "CREATE TEMPORARY FUNCTION onnx_predict AS 'thalweg.udfs.sql.onnx_predict' LANGUAGE PYTHON;\n"
+    "INSERT INTO answers SELECT CONCAT(id, '-', p.model_version), p.score FROM"
+    " (SELECT id, onnx_predict('swapped?brokers={brokers}', a, b, c) AS p FROM events);\n"
 )
 LEARN = (
     "CREATE MODEL m INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (y BOOLEAN) WITH ('provider' = 'river',"
@@ -56,21 +71,23 @@ def run(data: Path | None, rows: int | None) -> dict[str, Any]:
     from tests.bench.bench_inference import make_model
 
     events = rows or 30 * RATE
-    found: dict[str, dict[str, Sequence[tuple[float, float]]]] = {job: {} for job in JOBS}
+    found: dict[tuple[str, str], Sequence[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="thalweg-bench-") as folder:
         path = Path(folder, "mlp.onnx")
         path.write_bytes(make_model("mlp"))
         with Broker.start(Path(folder, "broker")) as broker:
             alone = _measured(broker.bootstrap, "alone", None, "", 5 * RATE, 3.0)
             _say("broker and clients alone", alone)
-            for job in JOBS:
-                for profile in PROFILES:
-                    sql = LEARN if job == "learn" else SCORE.format(path=path)
-                    found[job][profile] = _measured(
-                        broker.bootstrap, f"{job}.{profile}", profile, sql, events, WARM_UP_S
-                    )
-                    _say(f"{job}, profile {profile}", found[job][profile])
-    return {"benchmark": "latency", "rate": RATE, "events": events, **figures(alone, found)}
+            for job, profile in RUNS:
+                sql = {"learn": LEARN, "score": SCORE, "swap": SWAP}[job]
+                if job != "learn":
+                    sql = sql.format(path=path, brokers=broker.bootstrap)
+                made = _measured(broker.bootstrap, f"{job}.{profile}", profile, sql, events, WARM_UP_S)
+                _say(f"{job}, profile {profile}", made)
+                found[job, profile] = made
+            versions = len({name.split("-")[2] for name in _names(broker.bootstrap, "swap.latency.answers")})
+    swapped = {"swap.versions": versions}
+    return {"benchmark": "latency", "rate": RATE, "events": events, **figures(alone, found), **swapped}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -85,24 +102,25 @@ def summary(latencies: Sequence[tuple[float, float]]) -> dict[str, float]:
     for sent, taken in latencies:
         seconds.setdefault(int(sent), []).append(taken)
     taken_all = [taken for _, taken in latencies]
+    arrived = sorted(sent + taken for sent, taken in latencies)
     found = {
         "p50_ms": percentile(taken_all, 0.5),
         "p99_ms": percentile(taken_all, 0.99),
         "typical_p99_ms": median(percentile(part, 0.99) for part in seconds.values()),
+        "stall_ms": max((later - earlier for earlier, later in pairwise(arrived)), default=0.0),
     }
     return {name: round(1000 * value, 1) for name, value in found.items()}
 
 
 def figures(
-    alone: Sequence[tuple[float, float]], found: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
+    alone: Sequence[tuple[float, float]], found: Mapping[tuple[str, str], Sequence[tuple[float, float]]]
 ) -> dict[str, float]:
     """Return the JSON: the profile ``latency`` of the scoring job has its figures without a name."""
     out = {f"broker.{name}": value for name, value in summary(alone).items()}
-    for job, profiles in found.items():
-        for profile, latencies in profiles.items():
-            names = [{"score": "", "learn": "learning"}[job], "" if profile == "latency" else profile]
-            prefix = "".join(f"{name}." for name in names if name)
-            out |= {f"{prefix}{name}": value for name, value in summary(latencies).items()}
+    for (job, profile), latencies in found.items():
+        names = [{"score": "", "learn": "learning"}.get(job, job), "" if profile == "latency" else profile]
+        prefix = "".join(f"{name}." for name in names if name)
+        out |= {f"{prefix}{name}": value for name, value in summary(latencies).items()}
     return out
 
 
@@ -120,6 +138,8 @@ def _measured(
     source = topics["answers" if profile else "events"]
     consumer = _processes.Process(target=_consume, args=(brokers, source, count, warm_up_s, running, theirs))
     started = [producer, consumer]
+    if "'swapped?" in sql:
+        started.append(_processes.Process(target=_publish, args=(brokers, _first_version(brokers), running, stop)))
     if profile is not None:
         script = "".join(
             TABLE.format(name=name, columns=columns, topic=topics[name], brokers=brokers)
@@ -176,6 +196,33 @@ def _produce(brokers: str, events: str, labels: str | None, running: Any, stop: 
     producer.close()
 
 
+def _first_version(brokers: str) -> Mapping[str, bytes]:
+    """Publish the first version of the model that is swapped, and return the files that take turns from then on."""
+    from thalweg.connector.models import ModelTopic
+
+    from tests.bench.bench_inference import make_model
+
+    files = {f"{name}.onnx": make_model(name) for name in ("mlp", "trees")}
+    models = ModelTopic(brokers, "thalweg.models.v1")
+    models.create()
+    models.publish("swapped", files["mlp.onnx"], file="mlp.onnx")
+    return files
+
+
+def _publish(brokers: str, files: Mapping[str, bytes], running: Any, stop: Any) -> None:
+    """Publish versions, the files in turn, once answers come and until the end."""
+    from thalweg.connector.models import ModelTopic
+
+    models = ModelTopic(brokers, "thalweg.models.v1")
+    while not running.wait(1):
+        if stop.is_set():
+            return
+    for file in cycle(reversed(files)):
+        if stop.wait(SWAP_EVERY_S):
+            return
+        models.publish("swapped", files[file], file=file)
+
+
 def _consume(brokers: str, topic: str, count: int, warm_up_s: float, running: Any, answers: Any) -> None:
     """Send back (sent, taken) of the events that were sent in the time that is measured."""
     from kafka import KafkaConsumer
@@ -200,6 +247,13 @@ def _consume(brokers: str, topic: str, count: int, warm_up_s: float, running: An
     consumer.close()
     times = [(sent_us(record.value), now) for now, records in arrived for record in records]
     answers.send([(sent / 1e6, (now - sent) / 1e6) for sent, now in times if begin <= sent < end])
+
+
+def _names(brokers: str, topic: str) -> list[str]:
+    """Return the ids of all answers in a topic."""
+    from thalweg.connector.client import raw_records
+
+    return [json.loads(record.value)["id"] for record in raw_records(brokers, topic, {})]
 
 
 def sent_us(value: bytes) -> int:
