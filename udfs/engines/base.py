@@ -41,12 +41,15 @@ class Score(NamedTuple):
     ----------
     score : float or None
         Classification: the probability of the predicted event (binary: of ``true``; multi-class: of ``label``).
-        Regression: the predicted value. Anomaly: higher is more anomalous. Clustering: the cluster number.
+        Regression and recommendation: the predicted value. Anomaly: higher is more anomalous. Clustering: the cluster
+        number. Forecasting: the value expected at this event. Bandit: the reward expected of the arm in ``label``.
         Finite whenever ``status`` is ``ok``, else None.
     label : str or None
-        Classification: the predicted class (``true``/``false`` for booleans). Otherwise None.
+        Classification: the predicted class (``true``/``false`` for booleans). Anomaly: ``true`` or ``false`` where the
+        model decides, else None. Bandit: the arm to pull next. Clustering: the cluster number. Otherwise None.
     probabilities : dict of str to float, or None
-        Multi-class: probability per class. None for binary models, whose ``score`` says it all.
+        Multi-class: probability per class. None for binary models, whose ``score`` says it all. Forecasting: the value
+        expected at each step, ``"1"`` for this event, ``"2"`` for the next, and so on.
     status : str
         ``ok``; ``not_ready``, the model has not learned enough to answer; ``refused``, the row does not fit the model.
     reason : str
@@ -72,7 +75,8 @@ class EngineSpec:
     kind : str
         Name of the engine in the registry: ``river``, ``onnx``, or a customer's own.
     task : str
-        ``classification``, ``regression``, ``anomaly``, ``clustering`` or ``recommendation``.
+        ``classification``, ``regression``, ``anomaly``, ``clustering``, ``recommendation``, ``forecasting`` or
+        ``bandit``.
     model : str
         The model text (River) or the model URI (ONNX).
     inputs : tuple of Field

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from math import hypot, isfinite
 from operator import itemgetter
@@ -89,8 +89,9 @@ class Gate:
     ----------
     inputs : sequence of Field
         The declared features. Other keys of a row are ignored.
-    skip_null : bool
-        What a missing or NULL feature does: False refuses the row, True leaves the feature out.
+    skip_null : bool or collection of str
+        What a missing or NULL feature does: False refuses the row, True leaves the feature out; names, only those may
+        be left out.
 
     Examples
     --------
@@ -103,9 +104,10 @@ class Gate:
     thalweg.connector.errors.RecordError: 'a' is not finite (nan); 'b' is missing
     """
 
-    def __init__(self, inputs: Sequence[Field], skip_null: bool) -> None:
+    def __init__(self, inputs: Sequence[Field], skip_null: bool | Collection[str]) -> None:
         self.names = tuple(field.name for field in inputs)
-        self.skip_null = skip_null
+        skipped = self.names if skip_null is True else skip_null or ()
+        self._skipped = frozenset(skipped)
         self._inputs = tuple(inputs)
         self._types = [_EXACT[field.kind] for field in inputs]
         self._take = _getter(self.names)
@@ -121,21 +123,21 @@ class Gate:
                 return values
         except (KeyError, OverflowError):
             pass
-        return tuple(self._slow(row, False).values())
+        return tuple(self._slow(row, frozenset()).values())
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a new dict of the features in declared order, without those that are left out."""
-        if self.skip_null and any(row.get(name) is None for name in self.names):
-            return self._slow(row, True)
+        if self._skipped and any(row.get(name) is None for name in self._skipped):
+            return self._slow(row, self._skipped)
         return dict(zip(self.names, self.values(row), strict=True))
 
-    def _slow(self, row: Mapping[str, Any], skip: bool) -> dict[str, Any]:
+    def _slow(self, row: Mapping[str, Any], skipped: Collection[str]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         faults: list[str] = []
         for name, kind in self._inputs:
             value = row.get(name)
             if value is None:
-                if not skip:
+                if name not in skipped:
                     faults.append(f"'{name}' is {'NULL' if name in row else 'missing'}")
                 continue
             try:

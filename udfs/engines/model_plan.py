@@ -62,6 +62,8 @@ class Call:
         Its place in the text, from 0.
     unseeded : tuple of str
         Its seeds that were not given.
+    limits : tuple of (str, object)
+        Bounds of its growth that were not given.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Call:
     where: str
     ordinal: int
     unseeded: tuple[str, ...]
+    limits: tuple[tuple[str, object], ...] = ()
 
 
 Plan: TypeAlias = "Literal | Class | Group | Table | Join | Call"
@@ -124,6 +127,7 @@ def construct(plan: Plan, seed: int) -> Any:
     args = [construct(arg, seed) for arg in plan.args]
     kwargs = {name: construct(value, seed) for name, value in plan.kwargs}
     kwargs.update(dict.fromkeys(plan.unseeded, seed + plan.ordinal))
+    kwargs.update(plan.limits)
     try:
         return plan.cls(*args, **kwargs)
     except Exception as error:

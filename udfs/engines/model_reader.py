@@ -11,6 +11,7 @@ from typing import Any
 
 from thalweg.connector.errors import Problem
 from thalweg.udfs.engines.model_plan import Call, Class, Group, Join, Literal, Plan, Table, signature_of
+from thalweg.udfs.engines.river_limits import limits_of
 from thalweg.udfs.engines.river_names import VALUE_TYPES, lacks, resolve
 
 __all__ = ["MAX_DEPTH", "ModelReader"]
@@ -178,6 +179,7 @@ class ModelReader:
             where,
             ordinal,
             _unseeded(found, given),
+            limits_of(name, found, given),
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.model_plan import Call, Join, Literal, Plan, calls_of, construct
 from thalweg.udfs.engines.model_reader import MAX_DEPTH, ModelReader
+from thalweg.udfs.engines.river_limits import growth_advice
 from thalweg.udfs.engines.river_names import advise
 
 __all__ = ["MAX_LENGTH", "ModelText", "parse"]
@@ -94,7 +95,9 @@ def parse(text: str) -> ModelText:
         raise ConfigError(reader.problems)
     calls = sorted(calls_of(plan), key=lambda call: call.ordinal)
     arguments = [(call.name, frozenset(name for name, _ in call.kwargs), literals_of(call)) for call in calls]
-    return ModelText(text, tuple(call.name for call in calls), tuple(advise(arguments)), plan)
+    names = tuple(call.name for call in calls)
+    endless = filter(None, (growth_advice(name, names) for name in dict.fromkeys(names)))
+    return ModelText(text, names, (*advise(arguments), *endless), plan)
 
 
 def _tree(text: str) -> ast.expr:

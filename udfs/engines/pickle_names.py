@@ -15,6 +15,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from thalweg.connector.errors import SnapshotError
+from thalweg.udfs.engines import river_mends  # noqa: F401  before a class of River is looked up
 
 __all__ = ["Dummy", "bound", "dummy", "real"]
 
@@ -28,6 +29,7 @@ _CONTAINERS: dict[tuple[str, str], Any] = {
     ("collections", "defaultdict"): collections.defaultdict,
     ("collections", "deque"): collections.deque,
     ("functools", "partial"): functools.partial,
+    ("builtins", "range"): range,
     ("operator", "itemgetter"): operator.itemgetter,
 }
 # Named, never called by the pickle itself: factories of default dictionaries, types to select by.
@@ -41,6 +43,7 @@ _FUNCTIONS = frozenset(
         ("river.feature_extraction.vectorize", "tokenize_using_regex_pattern"),
         ("river.feature_extraction.vectorize", "remove_stop_words"),
         ("river.feature_extraction.vectorize", "find_ngrams"),
+        ("river.feature_extraction.vectorize", "find_all_ngrams"),
         ("river.forest.online_extra_trees", "ExtraTrees._detection_mode_all"),
         ("river.forest.online_extra_trees", "ExtraTrees._detection_mode_drop"),
         ("river.forest.online_extra_trees", "ExtraTrees._detection_mode_off"),
@@ -56,7 +59,12 @@ _FUNCTIONS = frozenset(
 )
 # Instances of these are made and given their state as River's own are.
 _CLASSES: dict[tuple[str, str], Any] = {("statistics", "NormalDist"): statistics.NormalDist}
-_NESTED = frozenset({("river.cluster.denstream", "DenStream.BufferItem")})
+_NESTED = frozenset(
+    {
+        ("river.cluster.denstream", "DenStream.BufferItem"),
+        *(("river.cluster.textclust", f"TextClust.{name}") for name in ("distances", "microcluster", "tfcontainer")),
+    }
+)
 
 
 class _Sealed(type):
@@ -130,6 +138,13 @@ class _Deque(_Stateless, collections.deque[Any]):
         super().__init__((), maxlen)
 
 
+def _range(start: int, stop: int, step: int = 1) -> range:
+    if not 0 <= start <= stop <= _LONGEST_RANGE or step != 1:
+        raise SnapshotError("a range in it is longer than a phrase of words.")
+    return range(start, stop)
+
+
+_LONGEST_RANGE = 100  # the words of an n-gram
 _COPIED = object()
 # Containers that a pickle fills item by item; where it hands over items in a call, a few bytes could copy very many.
 _DUMMY_CONTAINERS: dict[tuple[str, str], Any] = {
@@ -138,6 +153,7 @@ _DUMMY_CONTAINERS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _OrderedDict,
     ("collections", "defaultdict"): _Default,
     ("collections", "deque"): _Deque,
+    ("builtins", "range"): _range,
 }
 
 

@@ -18,7 +18,7 @@ from types import BuiltinMethodType, MethodDescriptorType, MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
-from river.proba import Gaussian
+from river.proba import Beta, Gaussian
 from river.tree.mondrian.mondrian_tree_nodes import MondrianBranchClassifier, MondrianLeafClassifier
 from thalweg.connector.errors import ModelError
 from thalweg.udfs.engines import pickle_form as form
@@ -30,11 +30,12 @@ _SHORT = 64  # characters; in UTF-8 no text below it is longer than form.INLINE
 _IDLE = random.Random(0)  # noqa: S311
 
 
-def _reduce_gaussian(obj: Gaussian) -> tuple[Any, ...]:
-    # Trees and naive Bayes hold thousands of these and never draw from them. Each has a generator of 2.5 kB, seeded by
-    # the machine's entropy when no seed was given: two thirds of a tree's bytes, and never twice the same.
+def _reduce_idle(obj: Gaussian | Beta) -> tuple[Any, ...]:
+    # Trees and naive Bayes hold thousands of Gaussians and never draw from them, nor does BayesUCB from its Betas. Each
+    # has a generator of 2.5 kB, seeded by the machine's entropy when no seed was given: two thirds of a tree's
+    # bytes, and never twice the same.
     state = obj.__dict__ if obj.seed is not None else {**obj.__dict__, "_rng": _IDLE}
-    return copyreg.__newobj__, (Gaussian,), state  # type: ignore[attr-defined]
+    return copyreg.__newobj__, (type(obj),), state  # type: ignore[attr-defined]
 
 
 def _reduce_mondrian(obj: Any) -> tuple[Any, ...]:
@@ -46,7 +47,8 @@ def _reduce_mondrian(obj: Any) -> tuple[Any, ...]:
 
 _REDUCE: dict[type, Any] = {
     **copyreg.dispatch_table,
-    Gaussian: _reduce_gaussian,
+    Beta: _reduce_idle,
+    Gaussian: _reduce_idle,
     MondrianBranchClassifier: _reduce_mondrian,
     MondrianLeafClassifier: _reduce_mondrian,
 }

@@ -11,10 +11,12 @@ from typing import Any
 from river import linear_model
 from thalweg.connector.errors import RecordError, SnapshotError
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score, Value
+from thalweg.udfs.engines.known_values import KnownValues
 from thalweg.udfs.engines.river_kernel import LinearKernel
+from thalweg.udfs.engines.river_onehot_kernel import OneHotKernel
 from thalweg.udfs.engines.river_plan import PARAMS, RiverPlan, plan_of
 from thalweg.udfs.engines.river_steps import Steps, Traces, shape
-from thalweg.udfs.engines.river_tasks import UNFINISHED
+from thalweg.udfs.engines.river_task import UNFINISHED
 from thalweg.udfs.engines.safe_pickle import dumps, loads
 
 __all__ = ["RiverEngine"]
@@ -36,7 +38,10 @@ class RiverEngine:
     spec : EngineSpec
         ``model`` is the model text. Engine options: ``min-samples``, how many rows are learned before the first answer
         (default 1; HalfSpaceTrees always waits for its first window); ``on-null``, ``refuse`` a row with a NULL feature
-        (default) or ``skip`` the feature; ``seed``, for components without a seed of their own (default 0).
+        (default) or ``skip`` the feature; ``seed``, for components without a seed of their own (default 0);
+        ``max-values``, how many values of a text feature are told apart (default 100000). Of single tasks:
+        ``threshold``, the score of an anomaly, for detectors that do not decide; ``horizon``, the steps of a forecast
+        (default 1); ``arms``, the arms of a bandit, between commas.
 
     Attributes
     ----------
@@ -71,12 +76,12 @@ class RiverEngine:
 
     def __init__(self, spec: EngineSpec, plan: RiverPlan, state: _State) -> None:
         self.spec = spec
-        self.learned, self._kernel, model, seen = state
+        self.learned, self._kernel, model, seen, self._known = state
         self._plan, self._gate, self._task, self._ready_at = plan, plan.gate, plan.task, plan.ready_at
         if self._kernel is None:
             self._model = model
             self._unseen = set(plan.gate.names).difference(seen)
-            self._steps = Steps(model)
+            self._steps = Steps(model, plan.task.aside)
             self._traces = Traces(model)
             self._last: Any = None
 
@@ -151,6 +156,8 @@ class RiverEngine:
         return self._answer(taken)
 
     def _take(self, row: Mapping[str, Value]) -> Any:
+        if self._known is not None:
+            row = self._known.limited(row)
         return self._gate.values(row) if self._kernel is not None else self._gate.row(row)
 
     def _answer(self, taken: Any) -> Score:
@@ -183,20 +190,21 @@ class RiverEngine:
             parts had learned of it by then stays.
         """
         taken = self._take(row)
-        self._teach(taken, self._task.label(label))
+        self._teach(taken, self._task.label(label), row)
 
     def step(self, row: Mapping[str, Value], label: Value = None) -> Score:
         """Score a row, then learn it: test-then-train in one call; raises like ``learn``."""
         taken = self._take(row)
         known = self._task.label(label)
         score = self._answer(taken)
-        self._teach(taken, known)
+        self._teach(taken, known, row)
         return score
 
-    def _teach(self, taken: Any, label: Any) -> None:
+    def _teach(self, taken: Any, label: Any, row: Mapping[str, Value]) -> None:
         if self._kernel is not None:
             self._kernel.learn(taken, label)
         else:
+            label = self._task.example(taken, label)
             try:
                 self._task.learn(self._steps.last, self._steps.learn(taken), label)
             except Exception as error:
@@ -205,6 +213,8 @@ class RiverEngine:
             if self._unseen:
                 self._unseen.difference_update(taken)
             self._last = taken
+        if self._known is not None:
+            self._known.learn(row)
         self.learned += 1
 
     def healthy(self) -> bool:
@@ -228,33 +238,41 @@ class RiverEngine:
             form, body = _PACKED, self._kernel.pack()
         else:
             seen = tuple(name for name in self._gate.names if name not in self._unseen)
-            form, body = _PICKLED, dumps([seen, self._model])
+            known = [] if self._known is None else [self._known.dump()]
+            form, body = _PICKLED, dumps([seen, self._model, *known])
         rest = _HEAD.pack(PROTOCOL, 0, self._plan.digest, form, self.learned)[_CHECKED_FROM:] + body
         return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
 
 
-_State = tuple[int, "LinearKernel | None", Any, tuple[str, ...]]
-"""Rows learned, the tight loop or None, the River model where there is none, features seen."""
+_State = tuple[int, "LinearKernel | None", Any, tuple[str, ...], "KnownValues | None"]
+"""Rows learned, the tight loop or None, the River model where there is none, features seen, values of texts seen."""
 
 
 def _empty(plan: RiverPlan) -> _State:
-    return (0, plan.kernel.fresh(), None, ()) if plan.kernel is not None else (0, None, plan.model(), ())
+    if plan.kernel is not None:
+        return 0, plan.kernel.fresh(), None, (), plan.known()
+    return 0, None, plan.model(), (), plan.known()
 
 
 def _state(plan: RiverPlan, form: int, learned: int, body: bytes) -> _State:
+    known = plan.known()
     if form == _PACKED and plan.kernel is not None:
         kernel = plan.kernel.fresh()
         kernel.unpack(body)
-        return learned, kernel, None, ()
+        if known is not None and isinstance(kernel, OneHotKernel):
+            known.load({name: values for name, values in kernel.categories().items() if name in plan.limited})
+        return learned, kernel, None, (), known
     if form != _PICKLED or plan.kernel is not None:
         raise SnapshotError("the snapshot is damaged: it has a form that this model does not have.")
     found = loads(body)
-    if type(found) is not list or len(found) != 2 or type(found[0]) is not tuple:
+    if type(found) is not list or len(found) not in (2, 3) or type(found[0]) is not tuple:
         raise SnapshotError("the snapshot does not hold a River model.")
-    seen, model = found
+    seen, model, *values = found
+    if values and known is not None:  # snapshots of the first version have none
+        known.load(values[0])
     if (held := shape(model)) != plan.shape:
         raise SnapshotError(f"the snapshot holds {held}; the spec describes {plan.shape}.")
-    return learned, None, model, seen
+    return learned, None, model, seen, known
 
 
 def _linear(model: Any) -> list[Any]:

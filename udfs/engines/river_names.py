@@ -9,6 +9,7 @@ from importlib import import_module
 
 from thalweg.connector.errors import Problem
 from thalweg.udfs.engines import river_order  # noqa: F401  before any River model is made
+from thalweg.udfs.engines.model_plan import Literal
 
 __all__ = ["MODULES", "VALUE_TYPES", "advise", "lacks", "resolve"]
 
@@ -63,12 +64,7 @@ _UNFIT: Mapping[str, tuple[str, str]] = {
         "Use preprocessing.TargetStandardScaler, or transform the label in SQL.",
     ),
     "time_series.HorizonAggMetric": (_CODE, "Leave it out."),
-    "anomaly.PredictiveAnomalyDetection": (
-        "asking it for a score changes it",
-        "Use anomaly.HalfSpaceTrees() or anomaly.GaussianScorer().",
-    ),
     "cluster.ODAC": ("it clusters features, not rows", "Use cluster.KMeans() or cluster.DBSTREAM()."),
-    "cluster.TextClust": ("it takes counts of words, which columns are not", "Use cluster.KMeans()."),
     "tree.iSOUPTreeRegressor": ("it predicts several numbers at once", "Use tree.HoeffdingTreeRegressor()."),
     "neighbors.SWINN": (_GLOBAL, "Use neighbors.LazySearch(window_size=200)."),
     "reco.RandomNormal": ("its predictions are dice", "Use reco.Baseline()."),
@@ -126,6 +122,9 @@ def lacks(name: str, given: Mapping[str, object]) -> Problem | None:
     if name in _NEIGHBOURS and "engine" not in given:
         what = f"{name}: its default search, neighbors.SWINN, cannot be used: {_GLOBAL}."
         return Problem("", what, "Give engine=neighbors.LazySearch(window_size=200).")
+    if name == "cluster.TextClust" and given.get("real_time_fading") != Literal(False):
+        what = f"{name}: its default, to fade by the clock, wants the time of each event, which pipelines do not pass."
+        return Problem("", what, "Give real_time_fading=False: it fades by events.")
     return None
 
 
@@ -172,6 +171,11 @@ def advise(calls: Iterable[tuple[str, frozenset[str], Mapping[str, object]]]) ->
             yield (
                 "anomaly.HalfSpaceTrees() takes every feature to lie between 0 and 1 and scores others as normal: put "
                 "preprocessing.MinMaxScaler() before it, or give limits={'feature': (low, high)}."
+            )
+        if name == "anomaly.ThresholdFilter" and bound.get("protect_anomaly_detector") is False:
+            yield (
+                "anomaly.ThresholdFilter(protect_anomaly_detector=False) never learns, in River itself: leave that"
+                " argument out, or use the option 'threshold' without a filter."
             )
         if name in ("linear_model.LinearRegression", "linear_model.LogisticRegression") and not any(
             "Scaler" in other or "Normalizer" in other for other in names

@@ -85,6 +85,14 @@ class OneHotKernel(LinearKernel):
         self._weights = [0.0] * len(names)
         super().unpack(state[end:])
 
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Return the values of the categories that have a weight, by feature."""
+        found: dict[str, tuple[str, ...]] = {}
+        for _, term, scaled_at, _ in self._features:
+            if scaled_at is None:
+                found[term[:-1]] = tuple(name[len(term) :] for name in self._places if name.startswith(term))
+        return found
+
     def raw(self, values: Sequence[Any]) -> float:
         """Return the dot product of weights and terms, plus the intercept."""
         total = 0.0

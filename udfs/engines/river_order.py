@@ -1,9 +1,9 @@
 """Takes the order of hashing out of River, for as long as the process runs.
 
-A few of River's classes walk over sets of names: the features of a Select, the classes of a neighbour search, the terms
-of a distance. That order differs from process to process, and after a restore also within one; with it differ the last
-bits of sums, and which of two equal classes wins. Here those sets are walked in the order in which their items came.
-What is computed is the same.
+A few of River's classes walk over sets of names: the features of a Select, the words of a text, the classes of a
+neighbour search, the terms of a distance. That order differs from process to process, and after a restore also within
+one; with it differ the last bits of sums, and which of two equal classes wins. Here those sets are walked in the order
+in which their items came. What is computed is the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from river import cluster, dummy, utils
 from river.compose import select
+from river.feature_extraction import vectorize
 from river.forest import aggregated_mondrian_forest
 from river.multiclass import ovo
 from river.neighbors import knn_classifier
@@ -51,6 +52,11 @@ class InOrder(set[Any]):
         return InOrder(item for item in self._order if item not in other)
 
 
+def _distinct(items: Iterable[Any]) -> set[Any]:
+    """Return the words of a text in their order; stop words, which are a set already, have none and need none."""
+    return set(items) if isinstance(items, AbstractSet) else InOrder(items)
+
+
 def _minkowski_distance(a: Mapping[Any, float], b: Mapping[Any, float], p: int) -> float:
     """Return the Minkowski distance of two vectors, as River's function of that name does."""
     total: float = sum(abs(a.get(key, 0.0) - b.get(key, 0.0)) ** p for key in {**a, **b})
@@ -79,6 +85,7 @@ for _module in (
     nominal_splitter_classif,
 ):
     vars(_module)["set"] = InOrder
+vars(vectorize)["set"] = _distinct
 # Under its old name: dumps refer to it, and ours must be what they find.
 _minkowski_distance.__module__, _minkowski_distance.__qualname__ = "river.utils.math", "minkowski_distance"
 utils.math.minkowski_distance = _minkowski_distance

@@ -10,17 +10,28 @@ from typing import Any, NamedTuple
 from thalweg.connector.errors import ConfigError, ModelError, Problem, RecordError, SnapshotError
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.engines.gate import Gate
+from thalweg.udfs.engines.known_values import KnownValues
 from thalweg.udfs.engines.model_text import ModelText, parse
 from thalweg.udfs.engines.river_kernel import LinearKernel
+from thalweg.udfs.engines.river_limits import worded
 from thalweg.udfs.engines.river_onehot_kernel import OneHotKernel
 from thalweg.udfs.engines.river_steps import Steps, shape
-from thalweg.udfs.engines.river_tasks import TASKS, Task
+from thalweg.udfs.engines.river_task import Task
+from thalweg.udfs.engines.river_tasks import TASKS
 from thalweg.udfs.engines.safe_pickle import dumps, loads
 
 __all__ = ["PARAMS", "RiverPlan", "plan_of"]
 
-PARAMS = {"min-samples": "1", "on-null": "refuse", "seed": "0"}
-"""The options of the River engine and their defaults."""
+PARAMS = {
+    "arms": "",
+    "horizon": "1",
+    "max-values": "100000",
+    "min-samples": "1",
+    "on-null": "refuse",
+    "seed": "0",
+    "threshold": "",
+}
+"""The options of the River engine and their defaults; arms, horizon and threshold are each for one task."""
 
 _KINDS = ("number", "integer", "boolean", "string")
 _SAMPLES: dict[str, tuple[Any, Any]] = {
@@ -52,6 +63,10 @@ class RiverPlan(NamedTuple):
         Eight bytes that stand for text, task and features: what a snapshot must agree with.
     kernel : LinearKernel or None
         The tight loop in its first state, for the pipelines that have one.
+    limited : tuple of str
+        The texts of whose values only so many are told apart.
+    max_values : int
+        How many.
     """
 
     text: ModelText
@@ -62,6 +77,12 @@ class RiverPlan(NamedTuple):
     shape: str
     digest: bytes
     kernel: LinearKernel | None
+    limited: tuple[str, ...]
+    max_values: int
+
+    def known(self) -> KnownValues | None:
+        """Return the values of the texts that a new model has met, none; None where the model has no such texts."""
+        return KnownValues(self.limited, self.max_values) if self.limited else None
 
     def model(self) -> Any:
         """Return a River model that has learned nothing."""
@@ -82,10 +103,17 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
             [Problem(f"task '{spec.task}'", "River has no such task.", f"Known: {', '.join(sorted(TASKS))}.")]
         )
     task = TASKS[spec.task](spec)
-    problems = spec.problems("River", tuple(PARAMS)) + _field_problems(spec, task)
+    problems = spec.problems("River", tuple(PARAMS)) + _field_problems(spec, task) + task.problems()
+    for name, _ in spec.params:
+        owners = [other for other, made in TASKS.items() if name in made.options]
+        if owners and spec.task not in owners:
+            remedy = f"It belongs to the task {owners[0]}: remove it, or declare that task."
+            problems.append(Problem(f"option '{name}'", f"means nothing to the task {spec.task}.", remedy))
     if spec.param("on-null", PARAMS["on-null"]) not in ("refuse", "skip"):
         problems.append(Problem("option 'on-null'", "is neither refuse nor skip.", "Give one of the two."))
-    min_samples, seed = (_whole(spec, name, problems) for name in ("min-samples", "seed"))
+    min_samples, seed, max_values = (_whole(spec, name, problems) for name in ("min-samples", "seed", "max-values"))
+    if not max_values and not problems:
+        problems.append(Problem("option 'max-values'", "is not above zero.", "Give how many values are told apart."))
     try:
         text = parse(spec.model)
         model = text.construct(seed)
@@ -98,14 +126,17 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
     if not problems:
         if strict and spec.task in ("classification", "regression"):
             kernel = LinearKernel.of(model, spec.inputs) or OneHotKernel.of_union(model, spec.inputs)
-        ready_at = max(min_samples, task.warm_up(Steps(model).last))
+        ready_at = max(min_samples, task.warm_up(Steps(model, task.aside).last))
         problems.extend(_trial(spec, task, model))
     if problems:
         raise ConfigError(problems)
     identity = json.dumps([spec.task, spec.model, spec.inputs, spec.output])
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:8]
-    gate = Gate(spec.inputs, skip_null=not strict)
-    return RiverPlan(text, task, gate, seed, ready_at, shape(model), digest, kernel)
+    gate = Gate(spec.inputs, skip_null=task.may_lack(lenient=not strict))
+    texts = [name for name, kind in spec.inputs if kind == "string" and name not in task.aside]
+    whole = worded(text.plan, texts)
+    limited = tuple(name for name in texts if name not in whole)
+    return RiverPlan(text, task, gate, seed, ready_at, shape(model), digest, kernel, limited, max_values)
 
 
 def _misfits(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
@@ -120,26 +151,34 @@ def _misfits(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
 def _trial(spec: EngineSpec, task: Task, model: Any) -> list[Problem]:
     """Keep, restore and teach a throw-away model: what fails for every row fails here, with a remedy."""
     where = f"model '{spec.model[:80]}'"
-    try:
-        loads(dumps(model))
-    except (ModelError, SnapshotError) as error:
-        return [Problem(where, f"cannot be kept in a snapshot: {error}", "Choose another estimator.")]
-    steps = Steps(model)
+    if problems := _unkept(where, model):
+        return problems
+    steps = Steps(model, task.aside)
     label: Any = {"boolean": True, "string": "a", "integer": 1, "number": 0.5}[spec.output.kind]
     for at in (0, 1):
-        row = {name: _SAMPLES[kind][at] for name, kind in spec.inputs}
+        row = task.sample({name: _SAMPLES[kind][at] for name, kind in spec.inputs})
         try:
-            task.learn(steps.last, steps.learn(row), task.label(label))
-        except (AttributeError, NotImplementedError, RecordError, TypeError, ValueError) as error:
+            task.learn(steps.last, steps.learn(row), task.example(row, task.label(label)))
+        except (AttributeError, LookupError, NotImplementedError, RecordError, TypeError, ValueError) as error:
             what = f"fails on rows of these types ({type(error).__name__}: {error})."
             strings = ", ".join(name for name, kind in spec.inputs if kind == "string")
             remedy = "Check which step takes which features."
-            if strings:
+            if "got Counter" in str(error):
+                remedy = "Put compose.Prefixer('h') behind the step that counts: River's linear models take no Counter."
+            elif strings:
                 remedy = (
                     f"Give texts ({strings}) their own branch: compose.SelectType(str) | "
                     "preprocessing.OneHotEncoder(drop_zeros=True), joined by '+' with compose.SelectType(float) | ... ."
                 )
             return [Problem(where, what, remedy)]
+    return _unkept(where, model)  # some parts come with the first row
+
+
+def _unkept(where: str, model: Any) -> list[Problem]:
+    try:
+        loads(dumps(model))
+    except (ModelError, SnapshotError) as error:
+        return [Problem(where, f"cannot be kept in a snapshot: {error}", "Choose another estimator.")]
     return []
 
 

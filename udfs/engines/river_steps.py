@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,22 @@ class Steps:
     ``Pipeline`` looks at the type of every step for every row. Where all steps but the last are plain transformers this
     is done here, once; any other model is its own last step.
 
+    Parameters
+    ----------
+    model : object
+        The River model.
+    aside : collection of str
+        Features that no step sees.
+
     Attributes
     ----------
     last : object
         What predicts and learns.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, aside: Collection[str] = ()) -> None:
         self.last = model
+        self._aside = frozenset(aside)
         self._transforms: list[Callable[[Any], Any]] = []
         self._learns: list[tuple[Callable[[Any], None] | None, Callable[[Any], Any]]] = []
         if type(model) is compose.Pipeline:
@@ -50,12 +58,16 @@ class Steps:
 
     def transform(self, x: Any) -> Any:
         """Return what the last step sees of ``x``."""
+        if self._aside:
+            x = {name: value for name, value in x.items() if name not in self._aside}
         for transform in self._transforms:
             x = transform(x)
         return x
 
     def learn(self, x: Any) -> Any:
         """Let the transformers learn ``x``; return what the last step sees of it."""
+        if self._aside:
+            x = {name: value for name, value in x.items() if name not in self._aside}
         for learn, transform in self._learns:
             if learn is not None:
                 learn(x)
@@ -182,7 +194,7 @@ def _nominal(tree: Any, x: Any) -> list[defaultdict[Any, Any]]:
     return [
         table
         for leaf in (found if isinstance(found, list) else [found])
-        for splitter in getattr(leaf, "splitters", {}).values()
+        for splitter in (getattr(leaf, "splitters", None) or {}).values()  # None: a leaf that does not split any more
         if (table := getattr(splitter, "_att_dist_per_class", None)) is not None and isinstance(table, defaultdict)
     ]
 
@@ -211,6 +223,8 @@ def shape(model: Any) -> str:
     >>> shape(preprocessing.StandardScaler() | dummy.NoChangeClassifier())
     'Pipeline(StandardScaler, NoChangeClassifier)'
     """
-    inner: Mapping[str, Any] = getattr(model, "steps", None) or getattr(model, "transformers", None) or {}
+    inner: Mapping[str, Any] = {}
+    if isinstance(model, (compose.Pipeline, compose.TransformerUnion)):
+        inner = model.steps if isinstance(model, compose.Pipeline) else model.transformers
     name = type(model).__name__
-    return f"{name}({', '.join(map(shape, inner.values()))})" if isinstance(inner, dict) and inner else name
+    return f"{name}({', '.join(map(shape, inner.values()))})" if inner else name

@@ -13,6 +13,8 @@ from pyflink.table import Schema, StreamTableEnvironment
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.flink.functions import pack_function, score_function
+from thalweg.udfs.flink.labelled_answers import labelled_answers
+from thalweg.udfs.flink.learning_rows import learning_rows
 from thalweg.udfs.flink.operators import (
     ANSWER_TYPES,
     EXTRA_TYPES,
@@ -22,8 +24,9 @@ from thalweg.udfs.flink.operators import (
     metric_type,
 )
 from thalweg.udfs.flink.shards import shard_keys
-from thalweg.udfs.flink.statements import Column, labelled_answers, learning_rows, model_key, transport
+from thalweg.udfs.flink.statements import Column, Default, deferred, model_key, transport
 from thalweg.udfs.flink.tables import Prepared, TableReader
+from thalweg.udfs.flink.task_columns import task_columns
 from thalweg.udfs.logic.declaration import Declaration, field_kind
 from thalweg.udfs.logic.learning import learning_kinds
 from thalweg.udfs.logic.outcomes import OUTCOME_KINDS
@@ -62,6 +65,10 @@ class _Flow:
                 [Problem(f"{where}, option 'order'", what, "Declare WATERMARK FOR ..., or use 'arrival'.")]
             )
         self._time = "thalweg_time" if timed and d.order != "arrival" else None
+        if d.label_default is not None and self._time is None:
+            what = "the end of an event's time is known by a watermark, and rows are taken in the order of arrival."
+            remedy = "Declare WATERMARK FOR in both tables and leave 'order' at 'event-time', or remove it."
+            raise ConfigError([Problem(f"{where}, option 'label-default'", what, remedy)])
 
     def build(self) -> None:
         key, features, label = self._columns()
@@ -117,6 +124,7 @@ class _Flow:
         query = learning_rows(
             self._events.view, None if self._labels is None else self._labels.view, key, features, label,
             d.event_id, d.label_event_id, d.label_timeout, self._time,
+            self._default("unlabelled", self._events.view, d.event_id, "thalweg_ms", "NOT thalweg_late"),
         )  # fmt: skip
         stream = self._keyed(query, learning_kinds(d.spec), 1 if key else None, d.shards if key else 1, "learn")
         out = stream.process(LearningOperator(d, self._time is not None), learning_type())
@@ -154,6 +162,18 @@ class _Flow:
             f" ENCODE(t.refusal.row_text, 'UTF-8') AS payload FROM {operator} t WHERE t.refusal IS NOT NULL",
         )
 
+    def _default(self, name: str, table: str, event_id: str, ms: str, where: str) -> Default | None:
+        """Return the label of events that get none in time, with the view whose rows stand for the end of that time."""
+        d, env = self._d, self._t_env
+        if d.label_default is None:
+            return None
+        view = f"{self._prefix}_{name}"
+        # These rows are ahead of the watermark by the whole timeout: the window holds them until it has passed them.
+        stream = env.to_data_stream(env.sql_query(deferred(table, event_id, ms, where, d.label_timeout)))
+        schema = self._passing("TO_TIMESTAMP_LTZ(thalweg_ms, 3)")
+        env.create_temporary_view(view, env.from_data_stream(stream, schema))
+        return Default(d.label_default, view)
+
     def _scoring(self, key: Sequence[Column], features: Sequence[Column], label: Column | None) -> None:
         d, env = self._d, self._t_env
         function = f"{self._prefix}_score"
@@ -183,10 +203,11 @@ class _Flow:
         stream = env.to_data_stream(env.sql_query(query))
         schema = self._passing("TO_TIMESTAMP_LTZ(event_time_ms, 3)")
         env.create_temporary_view(answers, env.from_data_stream(stream, schema))
+        columns = "".join(f", {sql} AS {quote_name(name)}" for name, sql in task_columns(d.spec))
         self._view(
             "predictions",
             f"SELECT {quote_text(d.name)} AS model, model_version, event_id, `key`, event_time_ms, score, label,"
-            f" probabilities, status, reason, learned FROM {answers}",
+            f" probabilities, status, reason, learned{columns} FROM {answers}",
         )
 
     def _passing(self, time: str) -> Schema:
@@ -206,6 +227,7 @@ class _Flow:
             d.label_event_id,
             d.label_timeout,
             self._time,
+            self._default("unanswered", answers, "event_id", "event_time_ms", "event_id IS NOT NULL"),
         )
         out = self._keyed(query, OUTCOME_KINDS, None, 1, "evaluate").process(
             EvaluationOperator(d, self._time is not None), metric_type()
@@ -227,7 +249,8 @@ class _Flow:
         pack = f"{self._prefix}_{stage}_pack"
         keys = shard_keys(shards, _max_parallelism(env))
         env.create_temporary_function(pack, pack_function(kinds, key_at, keys))
-        with _state_ttl(env, 2 * d.label_timeout + 3_600_000):
+        # A label that corrects the default comes within twice the timeout.
+        with _state_ttl(env, (2 if d.label_default is None else 3) * d.label_timeout + 3_600_000):
             columns = env.sql_query(query).get_schema().get_field_names()
             table = env.sql_query(
                 "SELECT shard, ROW(packed) FROM (SELECT p.shard AS shard, p.packed AS packed FROM"
@@ -251,7 +274,7 @@ class _Flow:
 def _state_ttl(env: StreamTableEnvironment, ttl_ms: int) -> Iterator[None]:
     """Bound the state of the flow's own windows, and leave the customer's setting as it was.
 
-    Twice the label timeout and an hour: the state's clock is the wall clock, which goes on while a job is down.
+    More than the label timeout by far: the state's clock is the wall clock, which goes on while a job is down.
     """
     option = "table.exec.state.ttl"
     before = env.get_config().get(option, "0 ms")

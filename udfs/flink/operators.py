@@ -11,11 +11,13 @@ from pyflink.common import Row, Time, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
 from thalweg.connector.snapshot import Snapshot, split
+from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.flink.waiting import WaitingRows
 from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.declaration import Declaration
 from thalweg.udfs.logic.evaluation import Evaluator
-from thalweg.udfs.logic.learning import ORDER, LearningLogic, Outcome, Published, learning_kinds
+from thalweg.udfs.logic.learning import ORDER, LearningLogic, learning_kinds
+from thalweg.udfs.logic.learning_outcome import Outcome, Published
 from thalweg.udfs.logic.outcomes import OUTCOME_KINDS, OUTCOME_ORDER, outcome_columns
 from thalweg.udfs.logic.packing import unpack_columns
 
@@ -81,7 +83,7 @@ class LearningOperator(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         d = self._declaration
         self._writer = _writer(d.spec.kind)
-        self._logic = LearningLogic(d.spec, d.snapshot_every, d.max_model_size)
+        self._logic = LearningLogic(d.spec, d.policy())
         models = MapStateDescriptor("models", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         if d.state_ttl is not None:
             # The default visibility would serialise the model on every access.
@@ -91,6 +93,9 @@ class LearningOperator(KeyedProcessFunction):
                 .build()
             )
         self._models = runtime_context.get_map_state(models)
+        self._prior = runtime_context.get_state(ValueStateDescriptor("prior", Types.PICKLED_BYTE_ARRAY()))
+        # By their marks, which models in state carry: what they were built from, if the declaration has changed since.
+        self._specs = runtime_context.get_map_state(MapStateDescriptor("specs", Types.STRING(), Types.STRING()))
         self._due = runtime_context.get_map_state(MapStateDescriptor("due", Types.STRING(), Types.LONG()))
         self._waiting = WaitingRows(runtime_context, learning_kinds(d.spec), ORDER) if self._event_time else None
 
@@ -105,7 +110,7 @@ class LearningOperator(KeyedProcessFunction):
         yield from self._rows(self._logic.on_time(timestamp, store))
 
     def _store(self, ctx: Any) -> _FlinkStore:
-        return _FlinkStore(self._models, self._due, ctx, self._event_time)
+        return _FlinkStore(self._models, self._prior, self._specs, self._due, ctx, self._event_time)
 
     def _rows(self, outcome: Outcome) -> Iterator[Row]:
         columns = outcome.answers.columns
@@ -135,8 +140,9 @@ class LearningOperator(KeyedProcessFunction):
 class _FlinkStore:
     """Model state of the current shard. The only place that touches it, so that every change is written back."""
 
-    def __init__(self, models: Any, due: Any, ctx: Any, event_time: bool) -> None:
-        self._models, self._due, self._ctx, self._event_time = models, due, ctx, event_time
+    def __init__(self, models: Any, prior: Any, specs: Any, due: Any, ctx: Any, event_time: bool) -> None:
+        self._models, self._prior, self._specs, self._due = models, prior, specs, due
+        self._ctx, self._event_time = ctx, event_time
 
     def get(self, key: str) -> Cell | None:
         cell: Cell | None = self._models.get(key)
@@ -144,6 +150,20 @@ class _FlinkStore:
 
     def put(self, key: str, cell: Cell) -> None:
         self._models.put(key, cell)
+
+    def prior(self) -> Cell | None:
+        found: Cell | None = self._prior.value()
+        return found
+
+    def put_prior(self, cell: Cell) -> None:
+        self._prior.update(cell)
+
+    def spec(self, mark: bytes) -> EngineSpec | None:
+        text = self._specs.get(mark.hex())
+        return None if text is None else EngineSpec.from_json(text)
+
+    def remember(self, mark: bytes, spec: EngineSpec) -> None:
+        self._specs.put(mark.hex(), spec.to_json())
 
     def wake(self, key: str, at_ms: int) -> None:
         self._due.put(key, at_ms)
@@ -182,8 +202,8 @@ class EvaluationOperator(KeyedProcessFunction):
         rows = bool(columns and columns[0])
         if not rows and now_ms is None:
             return
-        evaluator = self._evaluator()
-        metrics = evaluator.on_rows(outcome_columns(self._declaration.spec, columns)) if rows else []
+        evaluator, d = self._evaluator(), self._declaration
+        metrics = evaluator.on_rows(outcome_columns(d.spec, columns, d.label_default)) if rows else []
         if now_ms is not None:
             metrics += evaluator.on_time(now_ms)
         self._state.update(evaluator)
@@ -195,7 +215,9 @@ class EvaluationOperator(KeyedProcessFunction):
     def _evaluator(self) -> Evaluator:
         found: Evaluator | None = self._state.value()
         d = self._declaration
-        return found or Evaluator(d.spec.task, d.metrics, d.metrics_every, d.metrics_window, d.label_timeout)
+        # The default comes a millisecond after the timeout, and the event waits for it.
+        timeout = d.label_timeout + (d.label_default is not None)
+        return found or Evaluator(d.spec.task, d.metrics, d.metrics_every, d.metrics_window, timeout)
 
 
 def _writer(kind: str) -> str:

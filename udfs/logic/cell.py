@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
 from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import build, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner
+from thalweg.udfs.logic.drift_watch import DriftWatch
 from thalweg.udfs.logic.durations import NEVER
 
-__all__ = ["Cell"]
+__all__ = ["Cell", "spec_mark"]
 
-_PROTOCOL = 1
+_PROTOCOL = 2
 # protocol, last event, due, published, snapshots, examples in the good copy, loss, its weight, bytes of the good copy
 _HEAD = struct.Struct("<BqqqqqddI")
+# since protocol 2: examples the model had learned before it became this key's, frozen, mark of the spec, bytes of the
+# watch for drift
+_MORE = struct.Struct("<qB8sI")
 _KEEP_GOOD_BELOW = 1 << 16  # bytes; a larger model keeps no second copy of itself in state
 _GOOD_EVERY = 512  # examples between two copies to roll back to
+_DETECTOR = "ADWIN"
+
+
+@lru_cache(maxsize=256)
+def spec_mark(spec: EngineSpec) -> bytes:
+    """Return eight bytes that stand for a spec, to tell whether a model in state was built from another one."""
+    return hashlib.sha256(spec.to_json().encode("utf-8", "surrogatepass")).digest()[:8]
 
 
 class Cell:
@@ -36,6 +49,12 @@ class Cell:
         Examples that the last published snapshot had learned.
     snapshots : int
         Snapshots published so far.
+    inherited : int
+        Examples that the model had learned before it became this key's: those of the prior, or of a snapshot.
+    frozen : bool
+        Whether the model has stopped learning, for it grew too large.
+    mark : bytes
+        ``spec_mark`` of the spec that the model was built from; empty where it was written by a version without marks.
     """
 
     __slots__ = (
@@ -44,9 +63,13 @@ class Cell:
         "_good",
         "_good_at",
         "_loss",
+        "_watch",
         "_weight",
         "due_ms",
+        "frozen",
+        "inherited",
         "last_event_ms",
+        "mark",
         "published",
         "snapshots",
     )
@@ -58,24 +81,38 @@ class Cell:
         self._good_at = 0
         self._loss = 0.0
         self._weight = 0.0
+        self._watch: DriftWatch | bytes = b""
         self.last_event_ms = NEVER
         self.due_ms = NEVER
         self.published = 0
         self.snapshots = 0
+        self.inherited = 0
+        self.frozen = False
+        self.mark = b""
 
     def empty(self) -> bool:
         """Return whether there is no model yet."""
         return self._engine is None and not self._blob
 
-    def fill(self, spec: EngineSpec) -> None:
-        """Put a model that has learned nothing into an empty cell."""
-        self._engine = cast("Learner", build(spec))
+    def fill(self, spec: EngineSpec, engine: Learner | None = None) -> None:
+        """Put a model into the cell: ``engine``, or one that has learned nothing."""
+        self._engine = cast("Learner", build(spec)) if engine is None else engine
+        self._blob = self._good = b""
+        self._good_at = 0
+        self.inherited = self.published = self._engine.learned
+        self.frozen = False
+        self.mark = spec_mark(spec)
+
+    def sleeping(self) -> bytes:
+        """Return the model's bytes where it has not been used since it was read; empty where it is live."""
+        return self._blob
 
     def engine(self, spec: EngineSpec) -> Learner:
         """Return the live model, restoring it on first use."""
         if self._engine is None:
             self._engine = cast("Learner", restore(spec, self._blob))
             self._blob = b""
+            self.mark = spec_mark(spec)
         return self._engine
 
     def note(self, event_ms: int, loss: float | None) -> None:
@@ -91,37 +128,53 @@ class Cell:
         """Return the fading mean loss; None before the first example."""
         return self._loss if self._weight else None
 
-    def keep_good(self, spec: EngineSpec, learned: int) -> None:
-        """Keep a copy to roll back to, every so many examples."""
-        if learned // _GOOD_EVERY > self._good_at // _GOOD_EVERY:
-            self._good, self._good_at = self.engine(spec).dump(), learned
+    def drifted(self, loss: float | None) -> bool:
+        """Watch the loss of one more example with River's ADWIN, and return whether it has just found a drift."""
+        if loss is None:
+            return False
+        if isinstance(self._watch, bytes):
+            self._watch = DriftWatch.load(self._watch) if self._watch else DriftWatch()
+        before = self._watch.value().drifts
+        self._watch.add(_DETECTOR, loss)
+        return self._watch.value().drifts > before
+
+    def keep_good(self, spec: EngineSpec, learned: int) -> int:
+        """Keep a copy to roll back to, every so many examples, and return its bytes; 0 where none was due."""
+        if learned // _GOOD_EVERY <= self._good_at // _GOOD_EVERY:
+            return 0
+        self._good, self._good_at = self.engine(spec).dump(), learned
+        return len(self._good)
 
     def roll_back(self, spec: EngineSpec) -> int:
         """Put the last good copy in place of a diverged model, and return how many examples that copy had learned."""
         self._engine = cast("Learner", restore(spec, self._good) if self._good else build(spec))
+        self.inherited = min(self.inherited, self._good_at)
         return self._good_at
 
     def dump(self) -> bytes:
-        """Return the cell as bytes: a head, the copy to roll back to, the model."""
+        """Return the cell as bytes: the heads, the copy to roll back to, the watch for drift, the model."""
         blob = self._blob if self._engine is None else self._engine.dump()
         good = self._good if len(self._good) <= _KEEP_GOOD_BELOW else b""
+        watch = self._watch if isinstance(self._watch, bytes) else self._watch.state()
         head = _HEAD.pack(
             _PROTOCOL, self.last_event_ms, self.due_ms, self.published, self.snapshots, self._good_at if good else 0,
             self._loss, self._weight, len(good),
         )  # fmt: skip
-        return head + good + blob
+        return head + _MORE.pack(self.inherited, self.frozen, self.mark, len(watch)) + good + watch + blob
 
     @classmethod
     def load(cls, data: bytes) -> Cell:
-        """Return the cell that ``dump`` wrote; its model is restored on first use.
+        """Return the cell that ``dump`` wrote, in this version or an earlier one; its model is restored on first use.
 
         Raises
         ------
         SnapshotError
             The bytes are of another protocol or cut short.
         """
-        if len(data) < _HEAD.size or data[0] != _PROTOCOL:
-            raise SnapshotError(f"model state has protocol {data[:1].hex() or 'none'}, this version reads 01.")
+        protocol = data[0] if data else 0
+        begin = _HEAD.size + (_MORE.size if protocol == _PROTOCOL else 0)
+        if protocol not in (1, _PROTOCOL) or len(data) < begin:
+            raise SnapshotError(f"model state has protocol {data[:1].hex() or 'none'}, this version reads 01 and 02.")
         cell = cls()
         (
             _,
@@ -132,10 +185,15 @@ class Cell:
             cell._good_at,
             cell._loss,
             cell._weight,
-            length,
+            good,
         ) = _HEAD.unpack_from(data)
-        cell._good = data[_HEAD.size : _HEAD.size + length]
-        cell._blob = data[_HEAD.size + length :]
+        watch = 0
+        if protocol == _PROTOCOL:
+            cell.inherited, frozen, mark, watch = _MORE.unpack_from(data, _HEAD.size)
+            cell.frozen, cell.mark = bool(frozen), b"" if mark == bytes(8) else mark
+        cell._good = data[begin : begin + good]
+        cell._watch = data[begin + good : begin + good + watch]
+        cell._blob = data[begin + good + watch :]
         return cell
 
     def __reduce__(self) -> tuple[Callable[[bytes], Cell], tuple[bytes]]:

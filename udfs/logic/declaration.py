@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec, Field
 from thalweg.udfs.logic.metrics import default_metrics, unknown_metrics
 from thalweg.udfs.logic.options import OPTIONS, Every
+from thalweg.udfs.logic.upkeep import Policy
 
 __all__ = ["Declaration", "declare", "field_kind"]
 
@@ -28,6 +30,8 @@ _KINDS = {
     "VARCHAR": "string",
     "STRING": "string",
 }
+
+_NUMERIC_TASKS = ("regression", "forecasting", "recommendation")
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,13 @@ class Declaration:
     label_event_id: str
     label_timeout: int
     order: str | None
+    label_default: str | None
     snapshot_every: Every
     max_model_size: int
+    on_max_model_size: str
+    on_spec_change: str
+    prior: str
+    prior_strength: int
     state_ttl: int | None
     shards: int
     metrics: tuple[str, ...]
@@ -70,6 +79,16 @@ class Declaration:
     metrics_window: int
     on_malformed: str
     model_version: str | None
+
+    def policy(self) -> Policy:
+        """Return how the models of this declaration are kept."""
+        return Policy(
+            self.snapshot_every,
+            self.max_model_size,
+            self.on_max_model_size,
+            self.prior_strength if self.prior == "global" else None,
+            self.on_spec_change,
+        )
 
 
 def field_kind(name: str, sql_type: str) -> str:
@@ -153,8 +172,10 @@ def declare(
 
     fields, output = _fields(name, inputs, outputs, problems)
     task = values["task"] or ("classification" if output.kind in ("boolean", "string") else "regression")
-    if task == "regression" and output.kind not in ("number", "integer"):
-        wrong("task", f"regression predicts a number, but the OUTPUT is {output.kind}.", "Declare OUTPUT (... DOUBLE).")
+    if task in _NUMERIC_TASKS and output.kind not in ("number", "integer"):
+        wrong("task", f"{task} predicts a number, but the OUTPUT is {output.kind}.", "Declare OUTPUT (... DOUBLE).")
+    _check_default(values["label-default"], output, wrong)
+    _check_prior(options, values, task, wrong)
     if values["metrics"] is None:
         values["metrics"] = default_metrics(task, output.kind)
     for metric in unknown_metrics(task, values["metrics"]):
@@ -179,7 +200,8 @@ def declare(
             field: values[field.replace("_", "-")]
             for field in (
                 "input_table", "event_id", "event_time", "label", "label_table", "label_timeout", "order",
-                "snapshot_every", "max_model_size", "state_ttl", "shards", "metrics", "metrics_every",
+                "label_default", "snapshot_every", "max_model_size", "on_max_model_size", "on_spec_change", "prior",
+                "prior_strength", "state_ttl", "shards", "metrics", "metrics_every",
                 "metrics_window", "on_malformed", "model_version",
             )
         },
@@ -192,13 +214,38 @@ def _check_labels(options: Mapping[str, str], values: Mapping[str, Any], learns:
     if learns and values["label"] is None and not unsupervised:
         wrong("label", "is missing: a model that learns needs the truth.", f"It is {OPTIONS['label'].meaning}.")
     if values["label"] is None:
-        for option in ("label-table", "label-event-id", "label-timeout"):
+        for option in ("label-table", "label-event-id", "label-timeout", "label-default"):
             if option in options:
                 wrong(option, "is given without 'label'.", "Name the label column in 'label', or remove it.")
     elif values["label-table"] is None:
-        for option in ("label-event-id", "label-timeout"):
+        for option in ("label-event-id", "label-timeout", "label-default"):
             if option in options:
                 wrong(option, "is given without 'label-table'.", "The label is in the input table: remove it.")
+
+
+def _check_default(default: str | None, output: Field, wrong: Any) -> None:
+    """Hold the label of events that get none against the OUTPUT."""
+    if default is None or output.kind == "string":
+        return
+    if output.kind == "boolean":
+        if default not in ("true", "false"):
+            wrong("label-default", f"'{default}' is not a BOOLEAN.", "Give true or false.")
+        return
+    pattern = r"[+-]?\d{1,18}" if output.kind == "integer" else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+    if re.fullmatch(pattern, default) is None:
+        wrong("label-default", f"'{default}' is not a number as '{output.name}' is.", "Give one, such as 0.")
+
+
+def _check_prior(options: Mapping[str, str], values: Mapping[str, Any], task: str, wrong: Any) -> None:
+    """Hold the options of the prior against each other and the task."""
+    if values["prior"] == "none":
+        if "prior-strength" in options:
+            wrong("prior-strength", "is given without a prior.", "Add 'prior' = 'global', or remove it.")
+        return
+    if task not in ("classification", "regression"):
+        wrong("prior", f"there is none for {task}: answers of two models cannot be blended.", "Remove it.")
+    if not values["key"]:
+        wrong("prior", "is given without 'key': the one model is shared by all as it is.", "Remove it, or give a key.")
 
 
 def _fields(

@@ -17,11 +17,25 @@ from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
 from thalweg.udfs.logic.options import Every
 
-__all__ = ["DUPLICATE", "LATE", "MATCHED", "OVERTAKEN", "PREDICTED", "TOGETHER", "UNKNOWN", "Evaluator", "Metric"]
+__all__ = [
+    "CORRECTED",
+    "DEFAULTED",
+    "DUPLICATE",
+    "LATE",
+    "MATCHED",
+    "OVERTAKEN",
+    "PREDICTED",
+    "TOGETHER",
+    "UNKNOWN",
+    "WITHDRAWN",
+    "Evaluator",
+    "Metric",
+]
 
-PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER = range(7)
+PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER, DEFAULTED, CORRECTED, WITHDRAWN = range(10)
 """Row kinds: an event was predicted; its label came; a second label; a label of no event so far; a label after the
-timeout; an event was predicted whose label, counted as unknown, had come before it; an event came with its label."""
+timeout; an event was predicted whose label, counted as unknown, had come before it; an event came with its label; no
+label came in time and the default stands for it; another one came after all; the default that it replaces."""
 
 _PROTOCOL = b"\x01"
 _COUNTS = (
@@ -32,10 +46,17 @@ _COUNTS = (
     "labels_late",
     "labels_expired",
     "not_ready",
+    "labels_defaulted",
+    "labels_corrected",
 )
-_MATCHES = (MATCHED, OVERTAKEN, TOGETHER)
-# What a row of each kind adds to the first five counts.
-_EFFECT = np.column_stack((np.eye(5, dtype=np.int64), [1, 1, 0, -1, 0], [1, 1, 0, 0, 0]))
+_EVALUATED = (MATCHED, OVERTAKEN, TOGETHER, DEFAULTED)
+# What a row of each kind adds to events, and to labels matched, duplicate, unknown, late, defaulted and corrected.
+_COUNTED = (*_COUNTS[:5], *_COUNTS[7:])
+_EFFECT = np.zeros((7, 10), dtype=np.int64)
+_EFFECT[:5, :5] = np.eye(5)
+_EFFECT[:4, OVERTAKEN] = (1, 1, 0, -1)
+_EFFECT[:2, TOGETHER] = 1
+_EFFECT[5, DEFAULTED] = _EFFECT[6, CORRECTED] = 1
 
 
 class Metric(NamedTuple):
@@ -105,7 +126,7 @@ class Evaluator:
             stop = self._stretch(kind, time_ms, at)
             self._take(kind[at:stop], event_ms[at:stop], time_ms[at:stop], values[at:stop])
             at = stop
-            if self._every.events is not None and self.counts["labels_matched"] >= self._next:
+            if self._every.events is not None and self._labelled() >= self._next:
                 emitted += self._emit(self._now_ms)
         return emitted
 
@@ -128,6 +149,9 @@ class Evaluator:
         """Return how many events still wait for a label."""
         return sum(self._open.values())
 
+    def _labelled(self) -> int:
+        return self.counts["labels_matched"] + self.counts["labels_defaulted"]
+
     def _stretch(self, kind: Any, time_ms: Any, at: int) -> int:
         """Return the end of the rows from ``at`` on that come before the next emission, at least one."""
         if self._first_ms == NEVER:
@@ -135,8 +159,8 @@ class Evaluator:
         if self._every.time_ms is None:
             if self._next == NEVER:
                 self._next = self._every.events or 1
-            matched = np.flatnonzero(np.isin(kind[at:], _MATCHES))
-            room = self._next - self.counts["labels_matched"]
+            matched = np.flatnonzero(np.isin(kind[at:], _EVALUATED))
+            room = self._next - self._labelled()
             return len(kind) if len(matched) < room else at + int(matched[room - 1]) + 1
         self._next = (int(time_ms[at]) // self._every.time_ms + 1) * self._every.time_ms
         beyond = np.flatnonzero(time_ms[at:] >= self._next)
@@ -144,9 +168,9 @@ class Evaluator:
 
     def _take(self, kind: Any, event_ms: Any, time_ms: Any, values: Any) -> None:
         """Count rows and feed the metrics."""
-        for name, number in zip(_COUNTS[:5], (_EFFECT @ np.bincount(kind, minlength=7)).tolist(), strict=True):
+        for name, number in zip(_COUNTED, (_EFFECT @ np.bincount(kind, minlength=10)).tolist(), strict=True):
             self.counts[name] += number
-        for step, which in ((1, PREDICTED), (-1, MATCHED)):
+        for step, which in ((1, PREDICTED), (-1, MATCHED), (-1, DEFAULTED)):
             grains, times = np.unique(event_ms[kind == which] // self._grain, return_counts=True)
             for grain, count in zip(grains.tolist(), times.tolist(), strict=True):
                 waiting = self._open.pop(grain, 0) + step * count
@@ -154,20 +178,22 @@ class Evaluator:
                     self._open[grain] = waiting
         self._now_ms = int(time_ms[-1])
         self._expire(self._now_ms)
-        matched = np.isin(kind, _MATCHES)
-        ready = matched & np.isfinite(values[:, 0])
-        self.counts["not_ready"] += int(matched.sum() - ready.sum())
-        score, truth, right, p_true = values[ready].T
-        if not len(score):
+        first, answered = np.isin(kind, _EVALUATED), np.isfinite(values[:, 0])
+        self.counts["not_ready"] += int(first.sum() - (first & answered).sum())
+        weight = (first.astype(np.int64) + (kind == CORRECTED) - (kind == WITHDRAWN)) * answered
+        used = weight != 0
+        if not used.any():
             return
-        self._scored += len(score)
+        weight, (score, truth, right, p_true) = weight[used], values[used].T
+        self._scored += int(weight.sum())
         if self._ranked:
-            self._histogram.add(score, truth > 0.5)
+            self._histogram.add(score[weight > 0], truth[weight > 0] > 0.5)
+            self._histogram.add(score[weight < 0], truth[weight < 0] > 0.5, -1)
         for metric in self._sums:
             # One after the other, so that the sum is the same bits however the rows are cut into blocks.
-            found = losses(metric, score, truth, right > 0.5, p_true)
+            found = weight * losses(metric, score, truth, right > 0.5, p_true)
             self._sums[metric] = float(np.cumsum(np.concatenate(([self._sums[metric]], found)))[-1])
-        fresh = np.column_stack((time_ms[ready], score, truth, right, p_true))
+        fresh = np.column_stack((time_ms, values))[first & answered]
         self._recent = np.concatenate((self._recent, fresh))[-self._window :]
 
     def _expire(self, now_ms: int) -> None:

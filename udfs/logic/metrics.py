@@ -35,6 +35,8 @@ def default_metrics(task: str, output_kind: str) -> tuple[str, ...]:
         return ("ROCAUC",)
     if task == "clustering":
         return ()
+    if task == "bandit":
+        return ("Reward",)
     return _NUMERIC
 
 
@@ -50,7 +52,7 @@ def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], 
     Parameters
     ----------
     metric : str
-        ``LogLoss``, ``Accuracy``, ``Brier``, ``MAE`` or ``RMSE``.
+        ``LogLoss``, ``Accuracy``, ``Brier``, ``MAE``, ``RMSE``, or ``Reward``: what a bandit's arms have brought.
     score, truth : array of float, shape (n,)
         The served score and the truth as a number.
     right : array of bool, shape (n,)
@@ -67,6 +69,8 @@ def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], 
         return np.asarray(-np.log(np.clip(p_true, _FLOOR, 1 - _FLOOR)), dtype=np.float64)
     if metric == "Accuracy":
         return right.astype(np.float64)
+    if metric == "Reward":
+        return np.asarray(truth, dtype=np.float64)
     if metric == "MAE":
         return np.asarray(np.abs(score - truth), dtype=np.float64)
     return np.asarray(np.square(score - truth), dtype=np.float64)
@@ -111,8 +115,8 @@ class RankHistogram:
         self._probabilities = probabilities
         self.counts = np.zeros((2, self.BINS), dtype=np.int64)
 
-    def add(self, score: Floats, positive: NDArray[np.bool_]) -> None:
-        """Count rows."""
+    def add(self, score: Floats, positive: NDArray[np.bool_], weight: int = 1) -> None:
+        """Count rows; with ``weight`` -1 take back rows that were counted."""
         if self._probabilities:
             inside = np.clip(score, 1e-14, 1 - 1e-14)
             position = np.log(inside / (1 - inside)) / 32.5
@@ -120,7 +124,7 @@ class RankHistogram:
             position = np.arcsinh(score) / 45.0
         bins = np.clip(((position + 1) * (self.BINS / 2)).astype(np.int64), 0, self.BINS - 1)
         for row, chosen in enumerate((bins[~positive], bins[positive])):
-            self.counts[row] += np.bincount(chosen, minlength=self.BINS)
+            self.counts[row] += weight * np.bincount(chosen, minlength=self.BINS)
 
     def roc_auc(self) -> float | None:
         """Return the area under the ROC curve; None where only one class was seen."""

@@ -9,16 +9,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from thalweg.udfs.engines.choices import one_of
-from thalweg.udfs.logic.durations import parse_duration_ms
+from thalweg.udfs.engines.durations import parse_duration_ms
 
 __all__ = ["OPTIONS", "Every", "Option"]
 
 
 class Every(NamedTuple):
-    """How often: after so many events, or after so much stream time; the other one is None."""
+    """How often: after so many events, or after so much stream time, the other one is None; and on drift."""
 
     events: int | None
     time_ms: int | None
+    drift: bool = False
 
 
 class Option(NamedTuple):
@@ -72,6 +73,14 @@ def _every(text: str) -> Every:
     return Every(None, parse_duration_ms(text))
 
 
+def _every_or_drift(text: str) -> Every:
+    parts = [part.strip() for part in text.split(",")]
+    rest = [part for part in parts if part != "on-drift"]
+    if len(rest) > 1 or len(parts) - len(rest) > 1:
+        raise ValueError(f"'{text}' is more than one of a duration and a number of events, with or without on-drift.")
+    return (_every(rest[0]) if rest else Every(None, None))._replace(drift=len(rest) < len(parts))
+
+
 def _bytes(text: str) -> int:
     number, factor = text.lower().replace(" ", ""), 1
     for suffix, size in (("kb", 1 << 10), ("mb", 1 << 20), ("b", 1)):
@@ -85,7 +94,7 @@ OPTIONS: dict[str, Option] = {
     "provider": Option(_text, None, False, "the engine: `river`, `onnx`, or one registered by entry point"),
     "model": Option(_text, None, False, "River: the model text; ONNX: path or `file://` URI of the file"),
     "task": Option(
-        one_of("classification", "regression", "anomaly", "clustering", "recommendation"),
+        one_of("classification", "regression", "anomaly", "clustering", "recommendation", "forecasting", "bandit"),
         None,
         False,
         "what is predicted; default by the OUTPUT type: BOOLEAN, STRING: classification, else regression",
@@ -100,6 +109,13 @@ OPTIONS: dict[str, Option] = {
     "label-table": Option(_text, None, False, "table with one row per label; without it the input table has the label"),
     "label-event-id": Option(_text, None, False, "the event id column of the label table, where its name differs"),
     "label-timeout": Option(parse_duration_ms, "1 d", False, "how long after its event a label may come"),
+    "label-default": Option(
+        _text,
+        None,
+        False,
+        "the label of an event that got none in time, such as `false` of a click; one that comes later, within"
+        " as long again, corrects it",
+    ),
     "order": Option(
         one_of("event-time", "arrival"),
         None,
@@ -108,8 +124,36 @@ OPTIONS: dict[str, Option] = {
         " they come",
     ),
     "cadence": Option(one_of("every-event"), "every-event", True, "when the model learns"),
-    "snapshot-every": Option(_every, "10 min", True, "how often a key's model is published: `10 min`, `1000 events`"),
+    "snapshot-every": Option(
+        _every_or_drift,
+        "10 min",
+        True,
+        "how often a key's model is published: `10 min`, `1000 events`, `on-drift`, or `1 h, on-drift`",
+    ),
     "max-model-size": Option(_bytes, "64 mb", True, "a larger model is not published: an alert says so"),
+    "on-max-model-size": Option(
+        one_of("freeze", "reset", "keep"),
+        "freeze",
+        True,
+        "what else becomes of it: it answers and learns no more, it begins anew, or it goes on learning",
+    ),
+    "on-spec-change": Option(
+        one_of("fail", "keep", "reset"),
+        "fail",
+        True,
+        "a model in state was built from another declaration: the job fails, it goes on where River lets a"
+        " hyper-parameter change, or it begins anew",
+    ),
+    "prior": Option(
+        one_of("none", "global"),
+        "none",
+        True,
+        "`global`: a new key starts from a model that learns from all keys of its shard; with few keys"
+        " `'shards' = '1'`",
+    ),
+    "prior-strength": Option(
+        _count, "10", True, "examples of its own until which the prior's answers are blended with a key's"
+    ),
     "state-ttl": Option(parse_duration_ms, None, True, "a key idle that long is forgotten"),
     "shards": Option(
         _count, "32", False, "into how many parts the keys are dealt; bounds the parallelism. Fixed for a job's life"

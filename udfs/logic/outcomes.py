@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.logic.evaluation import CORRECTED, WITHDRAWN
 
 __all__ = ["OUTCOME_KINDS", "OUTCOME_ORDER", "outcome_columns"]
 
@@ -18,7 +19,7 @@ OUTCOME_ORDER = (3, (0, 1))
 """Where a row has its time, and what decides between rows of one time: kind, then event id."""
 
 
-def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]]) -> list[list[Any]]:
+def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str | None = None) -> list[list[Any]]:
     """Return the columns of ``Evaluator.on_rows`` from those of labelled answers.
 
     Parameters
@@ -27,7 +28,12 @@ def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]]) -> list[list
         Its task and output say how a truth is read.
     columns : sequence of lists
         Of the kinds of ``OUTCOME_KINDS``; the truth is text as Flink's CAST to STRING gives it.
+    default : str, optional
+        The label of events that got none in time. A label that corrects it becomes two rows: one takes the default
+        back, one has the label.
     """
+    if default is not None and CORRECTED in columns[0]:
+        columns = _with_withdrawn(columns, default)
     kinds, _, events_ms, rows_ms, scores, predicted, details, truths = columns
     read = _class if spec.task == "classification" else _number
     if spec.output.kind == "boolean":
@@ -38,6 +44,15 @@ def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]]) -> list[list
     ]
     score, truth_number, right, p_true = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
     return [kinds, events_ms, rows_ms, score, truth_number, right, p_true]
+
+
+def _with_withdrawn(columns: Sequence[list[Any]], default: str) -> list[list[Any]]:
+    rows: list[tuple[Any, ...]] = []
+    for row in zip(*columns, strict=True):
+        if row[0] == CORRECTED:
+            rows.append((WITHDRAWN, *row[1:-1], default))
+        rows.append(row)
+    return list(map(list, zip(*rows, strict=True)))
 
 
 _Values = tuple[float, float, float, float]

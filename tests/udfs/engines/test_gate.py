@@ -112,6 +112,16 @@ def test_the_order_is_the_declared_one_and_the_row_is_not_kept() -> None:
     assert Gate(FIELDS[:1], skip_null=False).values(GOOD) == (1.5,)
 
 
+def test_named_features_alone_may_be_missing() -> None:
+    gate = Gate(FIELDS, skip_null={"n", "s"})
+    assert gate.row({"a": 1, "b": True, "n": None}) == {"a": 1.0, "b": True}
+    assert gate.row(GOOD) == STRICT.row(GOOD)
+    with pytest.raises(RecordError, match="'a' is missing; 'b' is NULL"):
+        gate.row({"b": None})
+    with pytest.raises(RecordError, match="'n' should be an integer"):
+        gate.row({**GOOD, "n": "1", "s": None})
+
+
 anything = st.one_of(
     st.floats(),
     st.integers(),

@@ -72,6 +72,7 @@ BAD = [
     ("naive_bayes.GausianNB()", "Did you mean naive_bayes.GaussianNB?"),
     ("linear_model.LogisticRegression(lr=0.1)", "unexpected keyword argument 'lr'. Its signature is"),
     ("linear_model.LogisticRegression() | 3", "joined here with a value"),
+    ("cluster.TextClust()", "Give real_time_fading=False"),
     ("datasets.Phishing()", "'datasets' is not open"),
     ("stream.Cache('/tmp')", "'stream' is not open"),
     ("neighbors.KNNClassifier()", "engine=neighbors.LazySearch"),

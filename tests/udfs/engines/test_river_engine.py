@@ -6,6 +6,8 @@ import itertools
 import math
 import pickle
 import random
+import struct
+import zlib
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -270,6 +272,7 @@ def test_texts_in_the_wrong_place_are_told_at_build() -> None:
         (spec_of("anomaly.GaussianScorer()", "anomaly", "number", (Field("s", "string"),)), ["Put a number first"]),
         (spec_of(f"ensemble.VotingClassifier([{PLAIN}, {PLAIN}])", output="string"), ["parts that do not fit"]),
         (spec_of("dummy.StatisticRegressor(optim.SGD())", "regression", "number"), ["fails on rows of these types"]),
+        (spec_of("preprocessing.FeatureHasher() | linear_model.LogisticRegression()"), ["Put compose.Prefixer('h')"]),
         (spec_of("cluster.ODAC()", "clustering", "integer"), ["clusters features"]),
         (spec_of("reco.Baseline()", "recommendation", "number"), ["the user and the item first"]),
         (
@@ -311,9 +314,6 @@ def test_a_snapshot_of_another_model_is_refused() -> None:
 
 def signed(spec: EngineSpec, form: int, body: bytes) -> bytes:
     """A blob that has all marks of a good one."""
-    import struct
-    import zlib
-
     rest = trained(spec).dump()[5:13] + bytes([form]) + (7).to_bytes(8, "big") + body
     return struct.pack(">BI", 1, zlib.crc32(rest)) + rest
 
@@ -329,6 +329,21 @@ def test_a_signed_snapshot_is_audited_all_the_same() -> None:
                     restore(spec, signed(spec, form, body))
 
 
+def test_a_snapshot_from_before_values_were_limited_goes_on() -> None:
+    inputs = (*AB, Field("city", "string"))
+    spec = spec_of("compose.Select('a', 'city') | tree.HoeffdingTreeClassifier()", inputs=inputs)
+    engine: Any = build(spec)
+    for n in range(9):
+        engine.learn({"a": n / 9, "b": 1.0, "city": "ulm" if n % 2 else "bonn"}, n > 4)
+    older = dumps([("a", "b", "city"), engine.model])
+    head = engine.dump()[5:22]
+    again = restore(spec, struct.pack(">BI", 1, zlib.crc32(head + older)) + head + older)
+    row = {"a": 0.9, "b": 1.0, "city": "ulm"}
+    assert again.score([row]) == engine.score([row])
+    again.learn(row, True)
+    assert restore(spec, again.dump()).learned == 10
+
+
 def test_two_builds_agree_and_two_seeds_do_not() -> None:
     def run(seed: str) -> bytes:
         return bytes(trained(spec_of("forest.ARFClassifier(n_models=2)", seed=seed)).dump())
@@ -342,7 +357,9 @@ def test_the_engine_says_what_it_is() -> None:
     assert isinstance(engine, Learner)
     assert engine_class("river") is RiverEngine
     assert engine.version == "40"
-    assert RiverEngine.OPTIONS == ("min-samples", "on-null", "seed")
+    assert RiverEngine.OPTIONS == (
+        "arms", "horizon", "max-values", "min-samples", "on-null", "seed", "threshold",
+    )  # fmt: skip
     assert "StandardScaler" in RiverEngine.build(spec_of("linear_model.LogisticRegression()")).advice[0]
-    with pytest.raises(ConfigError, match="Known: onnx, river"):
+    with pytest.raises(ConfigError, match=r"Known: .*onnx, river"):
         engine_class("torch")

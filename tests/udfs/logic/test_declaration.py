@@ -68,6 +68,25 @@ def test_what_is_wrong_is_named_with_its_remedy(options: dict[str, Any], says: s
     assert all(problem.startswith("model m") for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("task", "output", "metrics"),
+    [
+        ("forecasting", "DOUBLE", ("MAE", "RMSE")), ("recommendation", "INT", ("MAE", "RMSE")),
+        ("bandit", "DOUBLE", ("Reward",)), ("bandit", "BOOLEAN", ("Reward",)), ("anomaly", "BOOLEAN", ("ROCAUC",)),
+        ("clustering", "BIGINT", ()),
+    ],
+)  # fmt: skip
+def test_every_task_has_its_metrics(task: str, output: str, metrics: tuple[str, ...]) -> None:
+    d = read({"task": task}, outputs=(("y", output),))
+    assert (d.spec.task, d.metrics) == (task, metrics)
+
+
+@pytest.mark.parametrize("task", ["forecasting", "recommendation"])
+def test_tasks_with_numbers_take_no_class(task: str) -> None:
+    assert any(f"{task} predicts a number" in problem for problem in told({"task": task}))
+    assert any("needs the truth" in problem for problem in told({"task": task, "label": None, "label-table": None}))
+
+
 def test_a_model_that_does_not_learn_has_no_cadence() -> None:
     assert any("does not learn" in problem for problem in told({"snapshot-every": "1 h"}, learns=False))
 

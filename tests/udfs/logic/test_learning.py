@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from learning_store import MODEL, Store, answers, rows, spec
 from river import datasets, linear_model, preprocessing
-from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import restore
 from thalweg.udfs.engines.base import EngineSpec, Field
-from thalweg.udfs.logic.cell import Cell
-from thalweg.udfs.logic.learning import LEARN, SCORE, SCORE_LATE, STEP, LearningLogic, Outcome
+from thalweg.udfs.logic.learning import LEARN, SCORE, SCORE_LATE, STEP, LearningLogic
 from thalweg.udfs.logic.options import Every
+from thalweg.udfs.logic.upkeep import Policy
 
-MODEL = "preprocessing.StandardScaler() | linear_model.LogisticRegression()"
-BY_HOUR = Every(None, 3_600_000)
-
-
-class Store(dict[str, Cell]):
-    """State in a dict; with ``through_bytes`` as in Flink with a cache that holds nothing."""
-
-    def __init__(self, through_bytes: bool = False) -> None:
-        super().__init__()
-        self.through_bytes = through_bytes
-        self.waits: dict[str, int] = {}
-
-    def get(self, key: str, default: Any = None) -> Any:
-        found = super().get(key)
-        return pickle.loads(pickle.dumps(found)) if self.through_bytes else found
-
-    def put(self, key: str, cell: Cell) -> None:
-        self[key] = pickle.loads(pickle.dumps(cell)) if self.through_bytes else cell
-
-    def wake(self, key: str, at_ms: int) -> None:
-        self.waits[key] = at_ms
-
-    def due(self, now_ms: int) -> Iterator[str]:
-        for key in [key for key, at in self.waits.items() if at <= now_ms]:
-            del self.waits[key]
-            yield key
-
-
-def spec(model: str = MODEL, names: str = "ab") -> EngineSpec:
-    return EngineSpec("river", "classification", model, tuple(Field(n, "number") for n in names), Field("y", "boolean"))
-
-
-def rows(*given: tuple[Any, ...]) -> list[list[Any]]:
-    """Columns from rows: kind, key, id, event ms, row ms, label, features."""
-    return [list(column) for column in zip(*given, strict=True)]
-
-
-def answers(outcome: Outcome) -> list[tuple[Any, ...]]:
-    columns = outcome.answers.columns
-    return list(zip(columns[0], columns[3], columns[6], columns[8], strict=True))
+BY_HOUR = Policy(Every(None, 3_600_000), 1 << 26)
 
 
 @pytest.mark.parametrize("through_bytes", [False, True])
@@ -66,7 +25,7 @@ def test_equals_rivers_loop_on_phishing(size: int, through_bytes: bool) -> None:
     the_spec = EngineSpec(
         "river", "classification", MODEL, tuple(Field(n, "number") for n in names), Field("y", "boolean")
     )
-    logic, store, models, expected = LearningLogic(the_spec, BY_HOUR, 1 << 26), Store(through_bytes), {}, []
+    logic, store, models, expected = LearningLogic(the_spec, BY_HOUR), Store(through_bytes), {}, []
     given = [
         (STEP, f"k{n % 3}", f"e{n}", n * 1000, n * 1000, bool(y), *(float(x[name]) for name in names))
         for n, (x, y) in enumerate(data)
@@ -84,7 +43,7 @@ def test_equals_rivers_loop_on_phishing(size: int, through_bytes: bool) -> None:
 
 
 def test_a_score_never_knows_its_own_label() -> None:
-    logic, store = LearningLogic(spec(), BY_HOUR, 1 << 26), Store()
+    logic, store = LearningLogic(spec(), BY_HOUR), Store()
     outcome = logic.on_rows(
         rows((STEP, "k", "e1", 1, 1, True, 1.0, 2.0), (SCORE, "k", "e2", 2, 2, None, 1.0, 2.0)), store
     )
@@ -105,7 +64,7 @@ def test_a_score_never_knows_its_own_label() -> None:
     ],
 )
 def test_what_cannot_be_learned_is_refused_and_changes_nothing(row: tuple[Any, ...], says: str) -> None:
-    logic, store = LearningLogic(spec(), BY_HOUR, 1 << 26), Store()
+    logic, store = LearningLogic(spec(), BY_HOUR), Store()
     logic.on_rows(rows((LEARN, "k", "e0", 0, 0, True, 1.0, 2.0)), store)
     before = store["k"].dump()
     outcome = logic.on_rows(rows(row), store)
@@ -115,7 +74,7 @@ def test_what_cannot_be_learned_is_refused_and_changes_nothing(row: tuple[Any, .
 
 
 def test_a_late_event_is_answered_with_a_reason_and_not_learned() -> None:
-    logic, store = LearningLogic(spec(), BY_HOUR, 1 << 26), Store()
+    logic, store = LearningLogic(spec(), BY_HOUR), Store()
     logic.on_rows(rows((LEARN, "k", "e0", 0, 0, True, 1.0, 2.0)), store)
     outcome = logic.on_rows(rows((SCORE_LATE, "k", "e", 0, 0, None, 1.0, 2.0)), store)
     assert outcome.answers.columns[6] == ["ok"]
@@ -126,7 +85,7 @@ def test_a_late_event_is_answered_with_a_reason_and_not_learned() -> None:
 @pytest.mark.parametrize("clock", [False, True])
 def test_snapshots_stand_on_whole_multiples_whatever_the_blocks(cut: int, clock: bool) -> None:
     every = 10_000
-    logic, store, published = LearningLogic(spec(), Every(None, every), 1 << 26), Store(), []
+    logic, store, published = LearningLogic(spec(), Policy(Every(None, every), 1 << 26)), Store(), []
     given = [(LEARN, "k", f"e{n}", n * 3000, n * 3000, n % 2 == 0, float(n), 1.0) for n in range(20)]
     for start in range(0, len(given), cut):
         if clock:
@@ -141,9 +100,9 @@ def test_snapshots_stand_on_whole_multiples_whatever_the_blocks(cut: int, clock:
 
 def test_snapshots_by_count_and_models_that_are_too_large() -> None:
     given = [(LEARN, "k", f"e{n}", n, n, n % 2 == 0, float(n), 1.0) for n in range(25)]
-    outcome = LearningLogic(spec(), Every(10, None), 1 << 26).on_rows(rows(*given), Store())
+    outcome = LearningLogic(spec(), Policy(Every(10, None), 1 << 26)).on_rows(rows(*given), Store())
     assert [p.learned for p in outcome.published] == [10, 20]
-    outcome = LearningLogic(spec(), Every(10, None), 5).on_rows(rows(*given), Store())
+    outcome = LearningLogic(spec(), Policy(Every(10, None), 5, "keep")).on_rows(rows(*given), Store())
     assert not outcome.published
     assert [a.alert for a in outcome.alerts] == ["model-size", "model-size"]
 
@@ -151,7 +110,7 @@ def test_snapshots_by_count_and_models_that_are_too_large() -> None:
 def test_a_model_that_diverges_is_rolled_back_and_an_alert_tells() -> None:
     text = "linear_model.LinearRegression(optimizer=optim.SGD(0.5))"
     the_spec = EngineSpec("river", "regression", text, (Field("a", "number"),), Field("y", "number"))
-    logic, store = LearningLogic(the_spec, BY_HOUR, 1 << 26), Store()
+    logic, store = LearningLogic(the_spec, BY_HOUR), Store()
     given = [(LEARN, "k", f"e{n}", n, n, 1.0 if n % 2 else -1e6, 1e6 + n) for n in range(2000)]
     outcome = logic.on_rows(rows(*given), store)
     assert {a.alert for a in outcome.alerts} == {"divergence"}
@@ -160,17 +119,3 @@ def test_a_model_that_diverges_is_rolled_back_and_an_alert_tells() -> None:
     restored: Any = restore(the_spec, outcome.published[0].blob)
     assert restored.healthy()
     assert store["k"].engine(the_spec).healthy()
-
-
-def test_a_cell_is_its_bytes_and_nothing_else() -> None:
-    cell = Cell()
-    cell.fill(spec())
-    cell.engine(spec()).learn({"a": 1.0, "b": 2.0}, True)
-    cell.note(5, 0.25)
-    again = pickle.loads(pickle.dumps(cell))
-    assert again.dump() == cell.dump()
-    assert (again.last_event_ms, again.progressive_loss()) == (5, 0.25)
-    assert cell.__reduce__() == (Cell.load, (cell.dump(),))
-    for bad in (b"", b"\x07" + cell.dump()[1:], cell.dump()[:20]):
-        with pytest.raises(SnapshotError):
-            Cell.load(bad)

@@ -59,6 +59,15 @@ def test_a_certain_and_wrong_answer_stays_finite() -> None:
     assert np.isfinite(losses("LogLoss", np.array([1.0]), np.array([0.0]), np.array([False]), np.array([0.0]))).all()
 
 
+def test_a_bandit_is_measured_by_what_its_arms_have_brought() -> None:
+    (metric,) = default_metrics("bandit", "number")
+    nothing = np.zeros(3)
+    rewards = losses(metric, np.array([0.5, 0.5, 9.0]), np.array([1.0, 0.0, 2.0]), nothing > 0, nothing)
+    assert rewards.mean() == 1.0
+    assert unknown_metrics("bandit", ["Reward", "MAE"]) == ["MAE"]
+    assert default_metrics("forecasting", "number") == ("MAE", "RMSE")
+
+
 def test_names() -> None:
     assert unknown_metrics("regression", ["MAE", "ROCAUC"]) == ["ROCAUC"]
     assert default_metrics("classification", "string") == ("LogLoss", "Accuracy")

@@ -1,0 +1,124 @@
+"""The query whose rows the learning operator reads: events, and labels with the features of their events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from thalweg.connector.ddl import quote_name, quote_text
+from thalweg.udfs.flink.statements import NO_TEXT, ROWS, SEEN, Column, Default, carried, corrects, model_key, transport
+from thalweg.udfs.logic.learning import LEARN, SCORE, SCORE_LATE, STEP
+
+__all__ = ["learning_rows"]
+
+
+def learning_rows(
+    events: str,
+    labels: str | None,
+    key: Sequence[Column],
+    features: Sequence[Column],
+    label: Column | None,
+    event_id: str,
+    label_event_id: str,
+    timeout_ms: int,
+    time: str | None,
+    default: Default | None = None,
+) -> str:
+    """Return the query whose rows the learning operator reads.
+
+    Parameters
+    ----------
+    events, labels : str
+        Prepared tables: the customer's columns and ``thalweg_ms``, ``thalweg_late``, and ``time`` where there is one.
+        ``labels`` is None where the label is a column of the events.
+    key, features, label : Column
+        What to read.
+    event_id, label_event_id : str
+        Names of the event id in both tables.
+    timeout_ms : int
+        A label that comes later than this after its event is not learned.
+    time : str or None
+        The time attribute; None: rows are taken in the order of arrival.
+    default : Default or None
+        The label of events that get none in time.
+
+    Returns
+    -------
+    str
+        Columns: kind, model_key, event_id, event_ms, row_ms, label, then f0, f1, ... In the order of event time the
+        rows come as the watermark passes them, but those of one key by several ways: the operator puts them in order.
+    """
+    names = [f"f{at}" for at in range(len(features))]
+    read = ", ".join(f"{transport(column)} AS {name}" for column, name in zip(features, names, strict=True))
+    id_, label_id = f"CAST({quote_name(event_id)} AS STRING)", f"CAST({quote_name(label_event_id)} AS STRING)"
+    truth = "CAST(NULL AS BOOLEAN)" if label is None else transport(label)
+    stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
+    columns = f"kind, model_key, event_id, event_ms, row_ms, label, {', '.join(names)}"
+    if labels is None:
+        kind = f"CASE WHEN {truth} IS NULL THEN {SCORE} ELSE {STEP} END" if label else f"{STEP}"
+        rows = (
+            f"SELECT {kind} AS kind, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS event_ms,"
+            f" thalweg_ms AS row_ms, {truth} AS label, {read}, {stamp} FROM {events} WHERE NOT thalweg_late"
+        )
+    else:
+        given = ""
+        nothing = ", ".join(
+            f"CAST(NULL AS {carried(column)}) AS {name}" for column, name in zip(features, names, strict=True)
+        )
+        null_label = f"CAST(NULL AS {carried(label)})" if label else truth
+        both = (
+            f"SELECT 0 AS is_label, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS row_ms,"
+            f" {null_label} AS label, {read}, {stamp} FROM {events} WHERE NOT thalweg_late"
+            f" UNION ALL SELECT 1, {NO_TEXT}, {label_id}, thalweg_ms, {truth}, {nothing}, {stamp}"
+            f" FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NOT NULL"
+        )
+        if default is not None:
+            given = f"CAST({quote_text(default.value)} AS {carried(label)})" if label else truth
+            both += (
+                f" UNION ALL SELECT 2, {NO_TEXT}, event_id, thalweg_ms, {given}, {nothing}, thalweg_time"
+                f" FROM {default.view}"
+            )
+        # An event is read as it stands, even when its id came before; a label reads the first event of its id.
+        first = ", ".join(
+            f"CASE is_label WHEN 0 THEN {name} ELSE FIRST_VALUE({name}) OVER w END AS {name}"
+            for name in ("model_key", *names)
+        )
+        joined = (
+            f"SELECT is_label, event_id, row_ms, FIRST_VALUE(label) OVER w AS first_label, label, {first},"
+            f" {SEEN},"
+            " SUM(CASE WHEN is_label = 1 AND label IS NOT NULL THEN 1 ELSE 0 END) OVER w AS labels_seen,"
+            f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
+        )
+        # A label may overtake its event, or have the same time; then the event is answered, and learned at once.
+        kind = (
+            f"CASE WHEN is_label > 0 THEN {LEARN} WHEN labels_seen > 0 AND events_seen = 1 THEN {STEP} ELSE {SCORE} END"
+        )
+        rows = (
+            f"SELECT {kind} AS kind, model_key, event_id, CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS"
+            " event_ms,"
+            f" row_ms, CASE is_label WHEN 0 THEN first_label ELSE label END AS label, {', '.join(names)}, thalweg_time"
+            # A null label goes on, to be refused where it is seen.
+            f" FROM ({joined}) WHERE is_label = 0 OR label IS NULL OR (is_label = 1 AND events_seen > 0"
+            f" AND labels_seen = 1 AND row_ms - event_ms <= {timeout_ms}){_by_default(default, timeout_ms, given)}"
+            f" UNION ALL SELECT {LEARN}, {NO_TEXT}, {NO_TEXT}, thalweg_ms, thalweg_ms, {truth}, {nothing},"
+            f" {stamp} FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NULL"
+        )
+    if time is None:
+        return f"SELECT {columns} FROM ({rows})"
+    late = (
+        f"SELECT {SCORE_LATE}, {model_key(key)}, {id_}, thalweg_ms, thalweg_ms, {_null_of(truth, label)}, {read}"
+        f" FROM {events} WHERE thalweg_late"
+    )
+    return f"SELECT {columns} FROM ({rows}) UNION ALL {late}"
+
+
+def _by_default(default: Default | None, timeout_ms: int, given: str) -> str:
+    """Return what is learned besides: the default where no label came, a label that comes later and differs."""
+    if default is None:
+        return ""
+    return (
+        f" OR (is_label = 2 AND labels_seen = 0 AND defaults_seen = 1) OR ({corrects(timeout_ms)} AND label <> {given})"
+    )
+
+
+def _null_of(truth: str, label: Column | None) -> str:
+    return truth if label is None else f"CAST(NULL AS {carried(label)})"

@@ -1,0 +1,42 @@
+"""What the view of predictions has beside the columns of the wire contract: the answer in the words of the task."""
+
+from __future__ import annotations
+
+from thalweg.connector.ddl import quote_text
+from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.engines.river_forecast import read_horizon
+
+__all__ = ["task_columns"]
+
+
+def task_columns(spec: EngineSpec) -> list[tuple[str, str]]:
+    """Return the further columns of ``<model>_predictions``, in order.
+
+    Each is NULL unless the status is ``ok``; ``is_anomaly`` also where nothing decides.
+
+    Parameters
+    ----------
+    spec : EngineSpec
+        The task decides, and for a forecast its horizon.
+
+    Returns
+    -------
+    list of (name, SQL expression)
+        Over the columns of the wire contract. ``anomaly``: ``is_anomaly`` BOOLEAN; ``clustering``: ``cluster`` BIGINT;
+        ``forecasting``: ``forecast`` ARRAY<DOUBLE>, one number per step; ``bandit``: ``arm`` STRING. None otherwise.
+
+    Examples
+    --------
+    >>> from thalweg.udfs.engines.base import Field
+    >>> inputs, output = (Field("x", "number"),), Field("y", "number")
+    >>> task_columns(EngineSpec("river", "clustering", "cluster.KMeans()", inputs, output))
+    [('cluster', 'CAST(score AS BIGINT)')]
+    """
+    if spec.task == "anomaly":
+        return [("is_anomaly", "CASE label WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END")]
+    if spec.task == "clustering":
+        return [("cluster", "CAST(score AS BIGINT)")]
+    if spec.task == "forecasting":
+        steps = ", ".join(f"probabilities[{quote_text(str(n))}]" for n in range(1, (read_horizon(spec) or 1) + 1))
+        return [("forecast", f"CASE WHEN status = 'ok' THEN ARRAY[{steps}] END")]
+    return [("arm", "label")] if spec.task == "bandit" else []
