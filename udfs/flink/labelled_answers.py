@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thalweg.connector.ddl import quote_name, quote_text
-from thalweg.udfs.flink.statements import NO_TEXT, ROWS, SEEN, Column, Default, corrects
+from thalweg.udfs.flink.statements import NO_TEXT, ROWS, STANDS_IN, Column, Default, corrects, seen
 from thalweg.udfs.logic.evaluation import (
     CORRECTED,
     DEFAULTED,
@@ -75,8 +75,8 @@ def labelled_answers(
             )
         first = ", ".join(f"FIRST_VALUE({name}) OVER w AS {name}" for name in ("score", "predicted", "detail", "truth"))
         joined = (
-            f"SELECT is_label, event_id, row_ms, truth AS own_truth, {first}, {SEEN},"
-            " SUM(CASE is_label WHEN 1 THEN 1 ELSE 0 END) OVER w AS labels_seen,"
+            f"SELECT is_label, event_id, row_ms, truth AS own_truth, {first},"
+            f" {seen('is_label = 1', default)},"
             f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
         fate = (
@@ -90,7 +90,7 @@ def labelled_answers(
             f"SELECT {fate} AS kind, event_id, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted,"
             f" detail, {'truth' if default is None else 'COALESCE(own_truth, truth) AS truth'}, thalweg_time FROM"
             f" ({joined}) WHERE is_label = 1 OR (is_label = 0 AND (events_seen = 1 OR event_id IS NULL))"
-            f"{'' if default is None else ' OR (is_label = 2 AND labels_seen = 0 AND defaults_seen = 1)'}"
+            f"{'' if default is None else f' OR ({STANDS_IN})'}"
         )
         late += (
             f" UNION ALL SELECT {LATE}, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, thalweg_ms,"

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thalweg.connector.ddl import quote_name, quote_text
-from thalweg.udfs.flink.statements import NO_TEXT, ROWS, SEEN, Column, Default, carried, corrects, model_key, transport
+from thalweg.udfs.flink.statements import (
+    NO_TEXT,
+    ROWS,
+    STANDS_IN,
+    Column,
+    Default,
+    carried,
+    corrects,
+    model_key,
+    seen,
+    transport,
+)
 from thalweg.udfs.logic.learning import LEARN, SCORE, SCORE_LATE, STEP
 
 __all__ = ["learning_rows"]
@@ -84,9 +95,8 @@ def learning_rows(
         )
         joined = (
             f"SELECT is_label, event_id, row_ms, FIRST_VALUE(label) OVER w AS first_label, label, {first},"
-            f" {SEEN},"
-            " SUM(CASE WHEN is_label = 1 AND label IS NOT NULL THEN 1 ELSE 0 END) OVER w AS labels_seen,"
-            f" thalweg_time FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
+            f" {seen('is_label = 1 AND label IS NOT NULL', default)}, thalweg_time"
+            f" FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
         # A label may overtake its event, or have the same time; then the event is answered, and learned at once.
         kind = (
@@ -95,7 +105,8 @@ def learning_rows(
         rows = (
             f"SELECT {kind} AS kind, model_key, event_id, CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS"
             " event_ms,"
-            f" row_ms, CASE is_label WHEN 0 THEN first_label ELSE label END AS label, {', '.join(names)}, thalweg_time"
+            f" {_row_ms(default, timeout_ms)}, CASE is_label WHEN 0 THEN first_label ELSE label END AS label,"
+            f" {', '.join(names)}, thalweg_time"
             # A null label goes on, to be refused where it is seen.
             f" FROM ({joined}) WHERE is_label = 0 OR label IS NULL OR (is_label = 1 AND events_seen > 0"
             f" AND labels_seen = 1 AND row_ms - event_ms <= {timeout_ms}){_by_default(default, timeout_ms, given)}"
@@ -115,9 +126,14 @@ def _by_default(default: Default | None, timeout_ms: int, given: str) -> str:
     """Return what is learned besides: the default where no label came, a label that comes later and differs."""
     if default is None:
         return ""
-    return (
-        f" OR (is_label = 2 AND labels_seen = 0 AND defaults_seen = 1) OR ({corrects(timeout_ms)} AND label <> {given})"
-    )
+    return f" OR ({STANDS_IN}) OR ({corrects(timeout_ms)} AND label <> {given})"
+
+
+def _row_ms(default: Default | None, timeout_ms: int) -> str:
+    """Return the time of a row; a label of the millisecond in which the default stands in is learned after it."""
+    if default is None:
+        return "row_ms"
+    return f"CASE WHEN is_label = 1 AND row_ms - event_ms = {timeout_ms + 1} THEN row_ms + 1 ELSE row_ms END AS row_ms"
 
 
 def _null_of(truth: str, label: Column | None) -> str:

@@ -15,7 +15,7 @@ from thalweg.connector.ddl import quote_name
 __all__ = [
     "NO_TEXT",
     "ROWS",
-    "SEEN",
+    "STANDS_IN",
     "Column",
     "Default",
     "carried",
@@ -23,19 +23,12 @@ __all__ = [
     "deferred",
     "epoch_ms",
     "model_key",
+    "seen",
     "transport",
 ]
 
 NO_TEXT = "CAST(NULL AS STRING)"
 ROWS = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
-
-
-# Of an event's id so far, in a window named w: when its event was, and how many rows of each kind there were.
-SEEN = (
-    "FIRST_VALUE(CASE is_label WHEN 0 THEN row_ms END) OVER w AS event_ms,"
-    " SUM(CASE is_label WHEN 0 THEN 1 ELSE 0 END) OVER w AS events_seen,"
-    " SUM(CASE is_label WHEN 2 THEN 1 ELSE 0 END) OVER w AS defaults_seen"
-)
 
 
 class Default(NamedTuple):
@@ -100,12 +93,42 @@ def carried(column: Column) -> str:
     return "BOOLEAN" if column.kind == "boolean" else "STRING"
 
 
-def corrects(timeout_ms: int) -> str:
-    """Return the condition for a label that comes after the default has stood for it, within as long again."""
-    return (
-        "is_label = 1 AND labels_seen = 1 AND defaults_seen > 0"
-        f" AND row_ms - event_ms BETWEEN {timeout_ms + 1} AND {2 * timeout_ms}"
+def seen(labelled: str, default: Default | None) -> str:
+    """Return what is known of an event's id so far, in a window named w.
+
+    Parameters
+    ----------
+    labelled : str
+        Whether a row has a label that counts.
+    default : Default or None
+        With one it is also known whether it has stood in, and when the first label came.
+
+    Returns
+    -------
+    str
+        Columns: event_ms, events_seen, labels_seen; and defaults_seen, label_ms.
+    """
+    columns = (
+        "FIRST_VALUE(CASE is_label WHEN 0 THEN row_ms END) OVER w AS event_ms,"
+        " SUM(CASE is_label WHEN 0 THEN 1 ELSE 0 END) OVER w AS events_seen,"
+        f" SUM(CASE WHEN {labelled} THEN 1 ELSE 0 END) OVER w AS labels_seen"
     )
+    if default is None:
+        return columns
+    return (
+        f"{columns}, SUM(CASE is_label WHEN 2 THEN 1 ELSE 0 END) OVER w AS defaults_seen,"
+        f" FIRST_VALUE(CASE WHEN {labelled} THEN row_ms END) OVER w AS label_ms"
+    )
+
+
+# The default stands in at the first millisecond after the timeout. A label of that very millisecond comes after it,
+# whichever of them the window took first.
+STANDS_IN = "is_label = 2 AND defaults_seen = 1 AND events_seen > 0 AND (labels_seen = 0 OR label_ms = row_ms)"
+
+
+def corrects(timeout_ms: int) -> str:
+    """Return the condition for a label that comes after the default has stood in, within as long again."""
+    return f"is_label = 1 AND labels_seen = 1 AND row_ms - event_ms BETWEEN {timeout_ms + 1} AND {2 * timeout_ms}"
 
 
 def deferred(table: str, event_id: str, ms: str, where: str, timeout_ms: int) -> str:

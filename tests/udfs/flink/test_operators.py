@@ -58,6 +58,18 @@ class Flink:
 
         return MapState()
 
+    def get_state(self, descriptor: Any) -> Any:
+        flink, table = self, self.states[descriptor.get_name()]
+
+        class ValueState:
+            def value(self) -> Any:
+                return flink._bytes(table.get(flink.key))
+
+            def update(self, value: Any) -> None:
+                table[flink.key] = flink._bytes(value)
+
+        return ValueState()
+
     def get_list_state(self, descriptor: Any) -> Any:
         table = self.states[descriptor.get_name()]
 
