@@ -18,7 +18,7 @@ _COMMANDS = {
     "doctor": "thalweg.jobs.cli_doctor:doctor_command",
     "models": "thalweg.jobs.cli_models:models",
     "run": "thalweg.jobs.run:run_command",
-    "snapshots": "thalweg.jobs.cli_contract:snapshots",
+    "snapshots": "thalweg.jobs.cli_snapshots:snapshots",
 }
 
 

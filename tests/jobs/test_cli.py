@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from thalweg.connector import kafka
 from thalweg.connector.errors import ConfigError, ModelError, Problem, SetupError
-from thalweg.jobs import cli_contract
+from thalweg.jobs import cli_snapshots
 from thalweg.jobs.cli import main
 
 
@@ -71,7 +71,7 @@ def test_errors_are_sentences_with_a_code(monkeypatch: pytest.MonkeyPatch, error
     def raises(brokers: str, topic: str) -> None:
         raise error
 
-    monkeypatch.setattr(cli_contract, "_latest", raises)
+    monkeypatch.setattr(cli_snapshots, "_latest", raises)
     result = thalweg("snapshots", "list", "--topic", "t")
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"{error}\n")
 
