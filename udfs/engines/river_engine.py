@@ -9,9 +9,10 @@ from math import isfinite
 from typing import Any
 
 from river import linear_model
-from thalweg.connector.errors import RecordError, SnapshotError
+from thalweg.connector.errors import ConfigError, Problem, RecordError, SnapshotError
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score, Value
 from thalweg.udfs.engines.known_values import KnownValues
+from thalweg.udfs.engines.river_adopt import changes, check_same_question
 from thalweg.udfs.engines.river_kernel import LinearKernel
 from thalweg.udfs.engines.river_onehot_kernel import OneHotKernel
 from thalweg.udfs.engines.river_plan import PARAMS, RiverPlan, plan_of
@@ -125,6 +126,39 @@ class RiverEngine:
         except Exception as error:
             raise SnapshotError(f"the snapshot is damaged ({type(error).__name__}: {error}).") from error
 
+    @classmethod
+    def adopt(cls, old: EngineSpec, blob: bytes, new: EngineSpec) -> RiverEngine:
+        """Return the model that ``dump`` wrote, under another text of it, with all that it has learned.
+
+        Raises
+        ------
+        ConfigError
+            Lists every change that River does not allow in a model that has learned.
+        SnapshotError
+            As ``restore``.
+        """
+        check_same_question(old, new)
+        plan = plan_of(new)
+        changed = changes(plan_of(old).model(), plan.model())
+        return cls(new, plan, cls.restore(old, blob)._under(plan, changed))  # noqa: SLF001
+
+    def _under(self, plan: RiverPlan, changed: dict[str, Any]) -> _State:
+        """Return the state of this model as one of another plan; the model is then no longer its own."""
+        if plan.kernel is None:
+            model = self.model
+            model.mutate(changed)
+            seen = self._seen() if self._kernel is None else plan.gate.names if self.learned else ()
+            return self.learned, None, model, tuple(seen), self._known
+        if self._kernel is None:
+            what = "the new text is kept in another form than the old one."
+            raise ConfigError([Problem("model", what, "Put back what has been taken away, or begin anew.")])
+        kernel = plan.kernel.fresh()
+        kernel.unpack(self._kernel.pack())
+        return self.learned, kernel, None, (), self._known
+
+    def _seen(self) -> tuple[str, ...]:
+        return tuple(name for name in self._gate.names if name not in self._unseen)
+
     @property
     def version(self) -> str:
         """Name of this state of the model: the number of rows it has learned."""
@@ -237,9 +271,8 @@ class RiverEngine:
         if self._kernel is not None:
             form, body = _PACKED, self._kernel.pack()
         else:
-            seen = tuple(name for name in self._gate.names if name not in self._unseen)
             known = [] if self._known is None else [self._known.dump()]
-            form, body = _PICKLED, dumps([seen, self._model, *known])
+            form, body = _PICKLED, dumps([self._seen(), self._model, *known])
         rest = _HEAD.pack(PROTOCOL, 0, self._plan.digest, form, self.learned)[_CHECKED_FROM:] + body
         return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
 
