@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import TopicAlreadyExistsError
 from thalweg.connector.client import open_client, open_topic, raw_records
 from thalweg.connector.errors import ConfigError, Problem, SetupError, SnapshotError, WireError
-from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot, assemble, is_manifest, split
+from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Parts, Snapshot, assemble, is_manifest, split
 from thalweg.connector.wire import decode, encode
 
 __all__ = ["SnapshotTopic", "count_records", "create_topics", "read_topic", "wait_for_broker"]
@@ -264,16 +264,12 @@ class SnapshotTopic:
 
     def _snapshots(self, name: tuple[str, str] | None) -> Iterator[tuple[int, Snapshot]]:
         """Yield (offset of the manifest, snapshot) as they become whole; report those that never do."""
-        waiting: dict[tuple[Any, ...], dict[int, tuple[dict[str, Any], Any]]] = {}
+        collected = Parts()
         whole: dict[tuple[str, str], int] = {}
         for record, raw in self._records(name):
-            group = tuple(record[part] for part in ("model", "key", "version", "sha256", "chunks"))
-            parts = waiting.setdefault(group, {})
-            parts[record["chunk"]] = (record, raw)
-            # Parts may lie in other partitions than their manifest and then come after it.
-            if len(parts) < record["chunks"]:
+            parts = collected.add(record, raw)
+            if not parts:
                 continue
-            del waiting[group]
             manifest = parts.get(record["chunks"] - 1, (record, raw))[1]
             try:
                 snapshot = assemble((part for part, _ in parts.values()), max_snapshot_bytes=self._limit)
@@ -282,7 +278,7 @@ class SnapshotTopic:
                 continue
             whole[snapshot.model, snapshot.key] = max(manifest.timestamp, whole.get((snapshot.model, snapshot.key), 0))
             yield manifest.offset, snapshot
-        for (model, key, version, _, chunks), parts in waiting.items():
+        for (model, key, version, _, chunks), parts in collected.waiting.items():
             # Parts older than a whole snapshot are what compaction leaves of the one before it.
             if max(raw.timestamp for _, raw in parts.values()) >= whole.get((model, key), 0):
                 what = f"version {version} is passed over: {len(parts)} of {chunks} parts are there."

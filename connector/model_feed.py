@@ -13,7 +13,7 @@ from thalweg.connector.client import open_topic
 from thalweg.connector.errors import SetupError, SnapshotError, ThalwegError, WireError
 from thalweg.connector.models import ModelTopic
 from thalweg.connector.modelstate import ModelState, ModelVersion, Pointer, fold, pointer_of, version_of
-from thalweg.connector.snapshot import assemble
+from thalweg.connector.snapshot import Parts, assemble
 from thalweg.connector.wire import decode
 
 __all__ = ["ModelFeed"]
@@ -51,7 +51,7 @@ class ModelFeed:
         self._versions: dict[str, dict[int, ModelVersion]] = {}
         self._pointers: dict[str, Pointer] = {}
         self._newest: dict[str, ModelVersion] = {}
-        self._parts: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
+        self._parts = Parts()
         self._states: dict[str, ModelState] = {}
         self._told: dict[str, int | None] = {}
         self._ready, self._stop = threading.Event(), threading.Event()
@@ -123,7 +123,7 @@ class ModelFeed:
 
     def _read(self, consumer: Any, partitions: list[Any]) -> None:
         ends = consumer.end_offsets(partitions)
-        for known in (self._versions, self._pointers, self._parts):
+        for known in (self._versions, self._pointers, self._parts.waiting):
             known.clear()  # all of it comes again
         checked = time.monotonic()
         while not self._stop.is_set():
@@ -150,14 +150,10 @@ class ModelFeed:
                 self._versions.get(name, {}).pop(int(number), None)
             return
         try:
-            part = decode("snapshot", record.value)
-            group = tuple(part[field] for field in ("model", "key", "version", "sha256", "chunks"))
-            parts = self._parts.setdefault(group, {})
-            parts[part["chunk"]] = part
-            if len(parts) < part["chunks"]:
+            parts = self._parts.add(decode("snapshot", record.value))
+            if not parts:
                 return
-            del self._parts[group]
-            snapshot = assemble(parts.values())
+            snapshot = assemble(part for part, _ in parts.values())
             if not snapshot.key:
                 self._pointers[snapshot.model] = pointer_of(snapshot.model, snapshot)
                 return
@@ -168,7 +164,7 @@ class ModelFeed:
         with self._lock:
             if self._watchers.get(version.name):
                 self._newest[version.name] = version
-        self._versions.setdefault(version.name, {})[version.version] = replace(version, blob=b"")
+        self._versions.setdefault(version.name, {})[version.version] = replace(version, blob=b"", golden={})
 
     def _settle(self) -> None:
         """Work out the models, and tell the watchers of those of which another version is to serve."""

@@ -1,7 +1,8 @@
 """Models as files in a compacted Kafka topic: numbered versions, and for each model a pointer to the one that serves.
 
 Both are snapshots. A version has its number as key and the file as blob; the pointer has the empty key and kind
-``serving``, and compaction keeps the last one. Whoever writes should be alone: two at once can take the same number.
+``serving``, and compaction keeps the last one. Of several who write at once each has a change of its own, one after the
+other: no number is taken twice, and none of them is lost.
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from typing import Any
+from typing import Any, TypeVar
 
-from kafka import KafkaProducer
-from thalweg.connector.client import open_client
 from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.connector.kafka import SnapshotTopic, create_topics
 from thalweg.connector.modelstate import (
@@ -34,12 +33,14 @@ from thalweg.connector.modelstate import (
     state_of,
     version_of,
 )
-from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot, split
+from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot
+from thalweg.connector.sole_writer import Change, change_alone
 
 __all__ = ["ModelState", "ModelTopic", "ModelVersion", "check_name", "state_of"]
 
 _log = logging.getLogger(__name__)
-_ACK_S = 60.0
+_Snapshots = dict[tuple[str, str], Snapshot]
+_Result = TypeVar("_Result")
 
 
 class ModelTopic:
@@ -60,7 +61,8 @@ class ModelTopic:
 
     Notes
     -----
-    Each method reads the whole topic first, and raises SetupError if the broker or the topic cannot be used.
+    Each method reads the whole topic first, and raises SetupError if the broker or the topic cannot be used. One that
+    writes does it in a transaction, alone: see ``sole_writer``.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class ModelTopic:
         note: str = "",
         gate: Mapping[str, float | int | bool] | None = None,
         metrics: Mapping[str, float] | None = None,
+        golden: Mapping[str, Any] | None = None,
         uri: str | None = None,
         serve: bool = True,
         kind: str = "onnx",
@@ -130,6 +133,8 @@ class ModelTopic:
             What the version has to reach, as in ``ModelVersion``.
         metrics : mapping of str to float, optional
             What was measured, as in ``ModelVersion``; finite.
+        golden : mapping, optional
+            Rows and the answers to them, as in ``ModelVersion``; fit for JSON.
         uri : str, optional
             Publish by reference: where readers find the same bytes, which are then not sent.
         serve : bool
@@ -149,38 +154,50 @@ class ModelTopic:
         if uri is None and len(data) > self._limit:
             what = f"the file has {len(data)} bytes, the limit of the topic is {self._limit}."
             raise SnapshotError(f"Model '{name}': {what} Publish it by reference, or raise 'max_model_bytes'.")
-        snapshots = self._store.latest()
-        pointer = self._settled(name, snapshots)
-        number = 1 + max([pointer.last, *numbers_of(name, snapshots)])
         about: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "note": note, **gate}
         about |= {"file": re.split(r"[/\\]", file)[-1]} | ({} if uri is None else {"uri": uri})
-        snapshot = _snapshot(name, str(number), kind, about, number, data if uri is None else b"")
-        snapshot = replace(snapshot, metrics=dict(metrics or {}))
-        self._store.publish(snapshot)
-        pointer = pointer.settled([number])
-        self._point(name, pointer.moved(number) if serve or pointer.serving is None else pointer, snapshots)
-        return version_of(name, str(number), snapshot)
+        about |= {"golden": dict(golden)} if golden else {}
+
+        def published(change: Change) -> ModelVersion:
+            snapshots = self._store.latest()
+            pointer = self._settled(name, snapshots)
+            number = 1 + max([pointer.last, *numbers_of(name, snapshots)])
+            snapshot = _snapshot(name, str(number), kind, about, number, data if uri is None else b"")
+            snapshot = replace(snapshot, metrics=dict(metrics or {}))
+            change.publish(snapshot)
+            pointer = pointer.settled([number])
+            pointer = pointer.moved(number) if serve or pointer.serving is None else pointer
+            self._point(change, name, pointer, snapshots)
+            return version_of(name, str(number), snapshot)
+
+        return self._alone(published)
 
     def promote(self, name: str, version: int) -> ModelState:
         """Let a version serve; raises ConfigError if there is no such model or version."""
-        snapshots, state = self._found(name)
-        if version not in state.versions:
-            raise _unknown_version(state, version)
-        pointer = self._settled(name, snapshots)
-        return state if pointer.serving == version else self._point(name, pointer.moved(version), snapshots)
+
+        def promoted(change: Change) -> ModelState:
+            snapshots, state = self._found(name, version)
+            pointer = self._settled(name, snapshots)
+            return state if pointer.serving == version else self._point(change, name, pointer.moved(version), snapshots)
+
+        return self._alone(promoted)
 
     def rollback(self, name: str) -> ModelState:
         """Let the version serve that served before; raises ConfigError if there is no such model or no such version.
 
         The version that is left is not remembered, so that rolling back again goes further back.
         """
-        snapshots, state = self._found(name)
-        back = [number for number in state.previous if number != state.serving]
-        if not back:
-            remedy = f"Promote one of its versions: {_listed(state)}."
-            raise ConfigError([Problem(f"model '{name}'", "no version that served before is left.", remedy)])
-        pointer = replace(self._settled(name, snapshots), serving=back[0], previous=tuple(back[1:]))
-        return self._point(name, pointer, snapshots)
+
+        def rolled_back(change: Change) -> ModelState:
+            snapshots, state = self._found(name)
+            back = [number for number in state.previous if number != state.serving]
+            if not back:
+                remedy = f"Promote one of its versions: {_listed(state)}."
+                raise ConfigError([Problem(f"model '{name}'", "no version that served before is left.", remedy)])
+            pointer = replace(self._settled(name, snapshots), serving=back[0], previous=tuple(back[1:]))
+            return self._point(change, name, pointer, snapshots)
+
+        return self._alone(rolled_back)
 
     def retire(self, name: str, version: int) -> ModelState:
         """Delete a version for good; its number is not used again. Once more does no harm.
@@ -190,37 +207,37 @@ class ModelTopic:
         ConfigError
             There is no such model or version, or it is the one that serves.
         """
-        snapshots, state = self._found(name)
-        pointer = self._settled(name, snapshots)
-        stored = snapshots.get((name, str(version)))
-        if stored is None:
-            raise _unknown_version(state, version)
-        if version == pointer.serving:
-            where, remedy = f"model '{name}', version {version}", "Promote another one first."
-            raise ConfigError([Problem(where, "it serves, and cannot be retired.", remedy)])
-        # The pointer goes first: a version that is on its way out can then no longer be promoted.
-        state = self._point(name, pointer.without(version), snapshots)
-        self._bury(stored)
-        return state
 
-    def _bury(self, snapshot: Snapshot) -> None:
-        """Send a tombstone for each key that the records of a snapshot may have, in either slot; the manifest first."""
-        slots = (split(snapshot, slot=slot, max_snapshot_bytes=self._limit) for slot in (0, 1))
-        keys = dict.fromkeys(record["snapshot_key"] for records in slots for record in reversed(records))
-        with open_client(KafkaProducer, self._brokers, self._security, linger_ms=5) as producer:
-            for future in [producer.send(self._topic, None, key=key.encode()) for key in keys]:
-                future.get(timeout=_ACK_S)
+        def retired(change: Change) -> ModelState:
+            snapshots, state = self._found(name)
+            pointer = self._settled(name, snapshots)
+            stored = snapshots.get((name, str(version)))
+            if stored is None:
+                raise _unknown_version(state, version)
+            if version == pointer.serving:
+                where, remedy = f"model '{name}', version {version}", "Promote another one first."
+                raise ConfigError([Problem(where, "it serves, and cannot be retired.", remedy)])
+            state = self._point(change, name, pointer.without(version), snapshots)
+            change.bury(stored)
+            return state
 
-    def _found(self, name: str) -> tuple[dict[tuple[str, str], Snapshot], ModelState]:
+        return self._alone(retired)
+
+    def _alone(self, work: Callable[[Change], _Result]) -> _Result:
+        return change_alone(self._brokers, self._topic, self._security, self._limit, work)
+
+    def _found(self, name: str, version: int | None = None) -> tuple[_Snapshots, ModelState]:
         snapshots = self._store.latest()
         states = state_of(snapshots, self._report)
         if name not in states:
             near = get_close_matches(name, states, 1)
             remedy = f"Did you mean '{near[0]}'?" if near else f"Models there: {', '.join(states) or 'none'}."
             raise ConfigError([Problem(f"model '{name}'", f"there is none in topic {self._topic}.", remedy)])
+        if version is not None and version not in states[name].versions:
+            raise _unknown_version(states[name], version)
         return snapshots, states[name]
 
-    def _settled(self, name: str, snapshots: Mapping[tuple[str, str], Snapshot]) -> Pointer:
+    def _settled(self, name: str, snapshots: _Snapshots) -> Pointer:
         stored, pointer = snapshots.get((name, "")), Pointer()
         if stored is not None and stored.kind != SERVING:  # a pointer would replace what a job wants back
             what = f"topic {self._topic} holds its snapshot, of kind '{stored.kind}', from a job."
@@ -232,11 +249,11 @@ class ModelTopic:
                 pointer = Pointer(counter=stored.version)
         return pointer.settled(numbers_of(name, snapshots))
 
-    def _point(self, name: str, pointer: Pointer, snapshots: Mapping[tuple[str, str], Snapshot]) -> ModelState:
+    def _point(self, change: Change, name: str, pointer: Pointer, snapshots: _Snapshots) -> ModelState:
         about = {"serving": pointer.serving, "previous": list(pointer.previous), "last": pointer.last}
         about |= {"kept": sorted(pointer.kept or ())}
         snapshot = _snapshot(name, "", SERVING, about, pointer.counter + 1, b"")
-        self._store.publish(snapshot)
+        change.publish(snapshot)
         states = state_of({**snapshots, (name, ""): snapshot}, report=lambda _: None)
         return states[name]
 

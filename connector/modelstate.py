@@ -68,6 +68,8 @@ class ModelVersion:
         and ``allow-new-inputs``.
     metrics : dict
         What was measured before it was published, such as ``auc``, ``log-loss`` and ``samples``.
+    golden : dict
+        Rows and the answers to them, for whoever loads it to show that it answers the same; empty without.
     blob : bytes
         The file; empty if it was published by reference.
     """
@@ -83,6 +85,7 @@ class ModelVersion:
     note: str = ""
     gate: dict[str, float | int | bool] = field(default_factory=dict, hash=False)
     metrics: dict[str, float] = field(default_factory=dict, hash=False)
+    golden: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)
     blob: bytes = field(default=b"", repr=False)
 
 
@@ -220,12 +223,14 @@ def version_of(name: str, key: str, snapshot: Snapshot) -> ModelVersion:
         raise ValueError("it has neither a file nor a URI of one")
     if problems := gate_problems(gate := {option: about[option] for option in _GATE if option in about}):
         raise ValueError(str(problems[0]).rstrip("."))
+    if not isinstance(golden := about.get("golden", {}), dict):
+        raise ValueError("its golden rows are no object")
     note, file = str(about.get("note", "")), str(about.get("file", ""))
     uri = None if snapshot.blob else uri
     published_ms = snapshot.event_time_ms
     return ModelVersion(
         name, snapshot.version, snapshot.kind, file, sha256, size, uri, published_ms, note, gate,
-        dict(snapshot.metrics), snapshot.blob,
+        dict(snapshot.metrics), golden, snapshot.blob,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from thalweg.connector.errors import SnapshotError
 from thalweg.connector.wire import encode
 
-__all__ = ["MAX_SNAPSHOT_BYTES", "NO_WATERMARK", "PROTOCOL", "Snapshot", "assemble", "is_manifest", "split"]
+__all__ = ["MAX_SNAPSHOT_BYTES", "NO_WATERMARK", "PROTOCOL", "Parts", "Snapshot", "assemble", "is_manifest", "split"]
 
 PROTOCOL = 1
 """Version of the envelope; a reader refuses any other."""
@@ -148,6 +148,28 @@ def split(
         }
         for number, part in enumerate(parts)
     ]
+
+
+class Parts:
+    """Snapshot records as they come from a topic, each kept until the last one of its snapshot is there.
+
+    Attributes
+    ----------
+    waiting : dict
+        Parts of snapshots that are not whole, with where each came from, by (model, key, version, sha256, chunks) and
+        number.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[tuple[Any, ...], dict[int, tuple[Mapping[str, Any], Any]]] = {}
+
+    def add(self, record: Mapping[str, Any], origin: Any = None) -> dict[int, tuple[Mapping[str, Any], Any]]:
+        """Return all parts of the record's snapshot, for ``assemble``, if none is missing any more; else nothing."""
+        group = tuple(record[part] for part in ("model", "key", "version", "sha256", "chunks"))
+        parts = self.waiting.setdefault(group, {})
+        parts[record["chunk"]] = (record, origin)
+        # Parts may lie in other partitions than their manifest and then come after it.
+        return {} if len(parts) < record["chunks"] else self.waiting.pop(group)
 
 
 def is_manifest(record: Mapping[str, Any]) -> bool:

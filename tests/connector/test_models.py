@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka import KafkaProducer
-from thalweg.connector import client
+from kafka.errors import TransactionalIdAuthorizationFailedError
+from thalweg.connector import client, sole_writer
 from thalweg.connector.client import raw_records
 from thalweg.connector.errors import ConfigError, SetupError, SnapshotError
 from thalweg.connector.kafka import SnapshotTopic, create_topics
 from thalweg.connector.models import ModelState, ModelTopic, check_name, state_of
 from thalweg.connector.snapshot import Snapshot, split
+from thalweg.connector.sole_writer import Change
 from thalweg.connector.wire import decode, encode
 
 NOBODY = "127.0.0.1:1"
@@ -153,12 +156,15 @@ class Memory:
         self.sent.append(snapshot)
         self.found[snapshot.model, snapshot.key] = snapshot
 
+    def bury(self, snapshot: Snapshot) -> None:
+        """Keep it: not compacted yet."""
+
 
 def in_memory(limit: int = 1000) -> tuple[ModelTopic, Memory]:
     topic = ModelTopic(NOBODY, "models", report=quiet, max_model_bytes=limit)
     store = Memory()
     topic._store = store
-    topic._bury = quiet
+    topic._alone = lambda work: work(store)
     return topic, store
 
 
@@ -368,6 +374,75 @@ def test_models_on_a_broker(broker: str, topic_name: str) -> None:
     third = ModelTopic(broker, topic_name).publish("delay", b"3", file="m.onnx", serve=False)
     assert (third.version, topic.models()["delay"].serving) == (3, 1)
     assert reports == []
+
+
+def test_a_broker_that_begins_no_transaction_is_told_with_what_it_needs() -> None:
+    class Refuses:
+        def init_transactions(self) -> None:
+            raise TransactionalIdAuthorizationFailedError
+
+    with pytest.raises(
+        SetupError, match=r"AuthorizationFailedError\): .* write with the transactional id 'thalweg\.m'"
+    ):
+        sole_writer._begin(Refuses(), "here:1", "thalweg.m")
+
+
+@pytest.mark.cluster
+def test_a_publisher_that_is_overtaken_begins_anew(
+    broker: str, topic_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fast = ModelTopic(broker, topic_name), ModelTopic(broker, topic_name)
+    slow.create()
+    read, reads = slow._store.latest, []
+
+    def overtaken() -> Found:
+        found = read()
+        reads.append(len(found))
+        if len(reads) == 1:  # the other one comes and goes after this one has read what there is
+            assert fast.publish("delay", b"fast", file="m").version == 1
+        return found
+
+    monkeypatch.setattr(slow._store, "latest", overtaken)
+    assert slow.publish("delay", b"slow", file="m").version == 2
+    assert reads == [0, 2]
+    state = fast.models()["delay"]
+    assert [(number, one.blob) for number, one in state.versions.items()] == [(1, b"fast"), (2, b"slow")]
+    assert (state.serving, state.previous) == (2, (1,))
+
+
+@pytest.mark.cluster
+def test_of_many_publishers_at_once_no_model_is_lost(broker: str, topic_name: str) -> None:
+    ModelTopic(broker, topic_name).create()
+
+    def publish(worker: int) -> list[int]:
+        topic = ModelTopic(broker, topic_name)
+        return [topic.publish("delay", b"%d-%d" % (worker, at), file="m").version for at in range(3)]
+
+    with ThreadPoolExecutor(3) as pool:
+        numbers = [list(found) for found in pool.map(publish, range(3))]
+    assert sorted(number for found in numbers for number in found) == list(range(1, 10))
+    state = ModelTopic(broker, topic_name).models()["delay"]
+    assert {one.blob for one in state.versions.values()} == {b"%d-%d" % (w, at) for w in range(3) for at in range(3)}
+    for worker, found in enumerate(numbers):
+        assert [state.versions[number].blob for number in found] == [b"%d-%d" % (worker, at) for at in range(3)]
+    assert state.serving == 9
+    assert state.previous == tuple(range(8, 0, -1))
+
+
+@pytest.mark.cluster
+def test_nothing_of_a_change_that_fails_is_seen(broker: str, topic_name: str) -> None:
+    topic = ModelTopic(broker, topic_name)
+    topic.create()
+    kept = topic.publish("delay", b"1", file="m")
+
+    def fails(change: Change) -> None:
+        change.publish(version(2, b"half"))
+        raise RuntimeError("in the midst")
+
+    with pytest.raises(RuntimeError, match="in the midst"):
+        topic._alone(fails)
+    assert topic.models()["delay"].versions == {1: kept}
+    assert topic.publish("delay", b"2", file="m").version == 2
 
 
 @pytest.mark.cluster

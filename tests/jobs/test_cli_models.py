@@ -15,7 +15,9 @@ from thalweg.connector import client
 from thalweg.connector.errors import ConfigError
 from thalweg.connector.models import ModelTopic
 from thalweg.jobs.cli import main
-from thalweg.jobs.cli_models import check_onnx
+from thalweg.jobs.cli_publish import check_onnx
+from thalweg.udfs.engines.golden_rows import check_golden
+from thalweg.udfs.engines.onnx_reference import parse_reference
 
 NOBODY = ("--brokers", "127.0.0.1:1")
 
@@ -72,6 +74,26 @@ def test_a_bound_that_is_not_kept_is_told_before_anything_is_sent(tmp_path: Path
     assert "its samples is 600, and at least 1000 is asked for" in told
     rows.write_text("x,late\n1,yes\n")
     assert "1 classes" in refused(2, *given, "--evaluate", rows, "--label", "late")
+
+
+def test_golden_rows_are_tried_before_anything_is_sent(tmp_path: Path, file: Path) -> None:
+    rows = tmp_path / "golden.csv"
+    rows.write_text("x,predicted\n1,2\n2,4\n3,7\n")
+    given = ("publish", "line", file, *NOBODY, "--golden", rows)
+    told = refused(2, *given, "--golden-score", "predicted")
+    assert "answers 1 of 3 golden rows otherwise than its training library (row 3: 6 instead of 7)" in told
+    assert "there is no column 'score'. It has: x, predicted. Name it by --golden-score." in refused(
+        2, *given, "--golden-score", "score"
+    )
+    assert "the model takes 1 and the call gives 2" in refused(2, *given)
+    assert "Give them with --golden" in refused(2, "publish", "line", file, *NOBODY, "--golden-label", "x")
+    assert "unknown option" in refused(2, *given, "--options", "outputs=y")
+    rows.write_text("")
+    assert "there are no rows in it" in refused(2, *given)
+    rows.write_text("x,predicted\n1,two\n")
+    assert "holds a score that is no number" in refused(2, *given, "--golden-score", "predicted")
+    rows.write_text("x\n1\n\n,\n")
+    assert "golden row 2 has no answer ('x' is NULL)" in refused(2, *given)
 
 
 @pytest.fixture
@@ -153,7 +175,20 @@ def test_a_model_from_publish_to_retire(broker: str, topic_name: str, tmp_path: 
     assert (third["version"], third["serves"], third["previous"], third["gate"]) == (3, True, [1], {})
     assert third["uri"] == file.resolve().as_uri()
 
-    (listed,) = facts("list", *at)
+    rows = tmp_path / "golden.csv"
+    rows.write_text("x,predicted\n" + "".join(f"{x},{2 * x}\n" for x in range(300)))
+    golden = ("--golden", rows, "--golden-score", "predicted", "--golden-rows", "3", "--options", "output=y")
+    fourth = facts("publish", "gold", file, *golden, *at)
+    assert {part: fourth["golden"][part] for part in ("rows", "tolerance", "options")} == {
+        "rows": 3,
+        "tolerance": 1e-4,
+        "options": "output=y",
+    }
+    stored = ModelTopic(broker, topic_name).models()["gold"].versions[1]
+    assert (stored.golden["columns"], stored.golden["numbers"]) == ([[0, 100, 200]], [[0], [200], [400]])
+    check_golden(stored.golden, stored.blob, None, parse_reference("gold"))
+
+    listed = next(one for one in facts("list", *at) if one["name"] == "line")
     assert (listed["name"], listed["serving"], listed["versions"]) == ("line", 3, [1, 2, 3])
     table = models("list", *at).stdout
     assert table.split()[:6] == ["name", "serving", "versions", "size", "published", "sha256"]
@@ -187,7 +222,7 @@ def test_a_model_from_publish_to_retire(broker: str, topic_name: str, tmp_path: 
     assert "no version that served before is left" in refused(2, "rollback", "line", *at)
     for bound, told in (("0.999", "auc is 0.9"), ("nan", "'auc-threshold': cannot be nan")):
         assert told in refused(2, "publish", "line", file, "--auc-threshold", bound, *measured, *at)
-    assert facts("list", *at)[0]["versions"] == [2, 3]
+    assert next(one["versions"] for one in facts("list", *at) if one["name"] == "line") == [2, 3]
 
 
 @pytest.mark.cluster

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from thalweg.connector.errors import ConfigError, Problem
-from thalweg.udfs.engines.onnx_inputs import Inputs, plan_positions
+from thalweg.udfs.engines.onnx_inputs import Fed, Inputs, plan_positions
 
 __all__ = ["Arguments"]
 
@@ -47,8 +47,8 @@ class Arguments:
         self._defaults = options["on-null"] == "default"
         self._number, self._text = options["default-number"], options["default-text"]
 
-    def feeds(self, arguments: Sequence[Any], count: int) -> tuple[dict[str, Any], dict[int, str]]:
-        """Return the arrays of the rows that fit, by input, and the reasons of the rows that do not, by place.
+    def feeds(self, arguments: Sequence[Any], count: int) -> Fed:
+        """Return what the model is fed for the rows that fit, and the reasons of the rows that do not.
 
         Parameters
         ----------

@@ -13,6 +13,7 @@ from thalweg.udfs.engines.onnx_answers import Answers, Reading, read_outputs
 from thalweg.udfs.engines.onnx_arguments import Arguments
 from thalweg.udfs.engines.onnx_reference import ModelReference, parse_reference, read_model
 from thalweg.udfs.engines.onnx_session import OnnxSession, SessionSettings
+from thalweg.udfs.engines.onnx_vocabulary import Vocabulary
 
 __all__ = ["Batch", "LoadedModel", "load_model"]
 
@@ -31,11 +32,14 @@ class Batch(NamedTuple):
         Which rows, None for all, and what the model gave for them.
     faults : dict of int to str
         Why a row has no answer, by its place.
+    unseen : int
+        How many texts the encoders of the model do not know, where they can be read; 0 where they cannot.
     """
 
     size: int
     parts: list[tuple[Any, Answers]]
     faults: dict[int, str]
+    unseen: int = 0
 
     def scores(self) -> Any:
         """Return one number per row as float64, NaN where there is none; raises ConfigError if it gives no number."""
@@ -135,16 +139,16 @@ class LoadedModel:
         self.session = _session(data, digest, reference, folder)
         self._reference, self._names = reference, _chosen(self.session, reference)
         self._arguments = Arguments(self.session.inputs, vectors, reference.options, reference.where)
+        self._vocabulary = Vocabulary(self.session.graph, self.session.inputs)
         self._reading: Reading | None = None
         self._warm_up()
 
     def run(self, arguments: Sequence[Any], count: int) -> Batch:
         """Return the answers for columns of arguments, each an array or one plain value that stands for a column."""
-        feeds, faults = self._arguments.feeds(arguments, count)
-        batch = Batch(count, [], faults)
-        if len(faults) < count:
-            rows = None if not faults else np.array([at for at in range(count) if at not in faults])
-            self._ask(feeds, rows, count - len(faults), batch)
+        fed = self._arguments.feeds(arguments, count)
+        batch = Batch(count, [], fed.faults, self._vocabulary.unseen(fed.arrays))
+        if fed.size:
+            self._ask(fed.arrays, fed.kept, fed.size, batch)
         return batch
 
     def _ask(self, feeds: dict[str, Any], rows: Any, count: int, batch: Batch) -> None:

@@ -10,7 +10,7 @@ from thalweg.connector.errors import RecordError
 from thalweg.udfs.engines.base import Field
 from thalweg.udfs.engines.gate import coerce
 
-__all__ = ["column"]
+__all__ = ["column", "is_numbers"]
 
 _FLOATS = (np.float16, np.float32, np.float64)
 # What a column may hold as it is, by kind: types of Python, and the letters of NumPy's types.
@@ -47,7 +47,7 @@ def column(
     """
     if isinstance(values, np.ndarray) and values.dtype == object:
         values = values.tolist()
-    if field.kind == "number" and isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and dtype in _FLOATS:
+    if is_numbers(field, values, dtype):
         return _numbers(field.name, values, dtype, nulls_as_nan, faults)
     fast = _vectors(values, dtype, width) if field.kind == "vector" else _scalars(field.kind, values, dtype)
     if fast is not None:
@@ -63,6 +63,11 @@ def column(
         except RecordError as error:
             faults.setdefault(at, []).append(str(error))
     return out
+
+
+def is_numbers(field: Field, values: Any, dtype: Any) -> bool:
+    """Return whether a feature is an array of numbers that a cast alone turns into the model's floats."""
+    return field.kind == "number" and isinstance(values, np.ndarray) and values.dtype.kind in "fiu" and dtype in _FLOATS
 
 
 def _numbers(
@@ -102,6 +107,10 @@ def _scalars(kind: str, values: Any, dtype: Any) -> np.ndarray[Any, Any] | None:
 
 
 def _vectors(values: Sequence[Any], dtype: Any, width: int) -> np.ndarray[Any, Any] | None:
+    """Return vectors as a table, where each is an array, or a list of floats, of the right length; else None."""
+    if all(isinstance(item, np.ndarray) and item.dtype.kind in "fiu" and item.shape == (width,) for item in values):
+        table = np.concatenate(values).reshape(len(values), width) if len(values) else np.zeros((0, width))
+        return _cast(table, dtype) if dtype in _FLOATS else None
     if any(type(item) is not list or set(map(type, item)) != {float} for item in values):
         return None
     try:

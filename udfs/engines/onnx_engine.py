@@ -126,12 +126,12 @@ class OnnxEngine:
         """
         if not count:
             return []
-        feeds, faults = self._inputs.feeds(columns, count)
-        answers = self._run(feeds, count - len(faults))
-        if not faults:
+        fed = self._inputs.feeds(columns, count)
+        answers = self._run(fed.arrays, fed.size)
+        if fed.kept is None:
             return answers
         rest = iter(answers)
-        return [refused(faults[at]) if at in faults else next(rest) for at in range(count)]
+        return [refused(fed.faults[at]) if at in fed.faults else next(rest) for at in range(count)]
 
     def _run(self, feeds: dict[str, Any], count: int) -> list[Score]:
         if not count:

@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself that the runtime does not tell: class names, and weights kept in other files.
+"""What an ONNX file says about itself that the runtime does not tell: class names, known texts, weights elsewhere.
 
 ONNX is a protobuf message; the few fields that are needed are read here from the wire format, so that serving a model
 needs no package but the runtime. Field numbers are those of ``onnx.proto`` (https://github.com/onnx/onnx).
@@ -16,13 +16,14 @@ __all__ = ["Graph", "read_graph"]
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_INPUT, _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE, _FUNCTION_NODE = 1, 2, 4, 5, 7
-_ATTRIBUTE_NAME, _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS = 1, 8, 9
+_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS = 1, 3, 8, 9
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSES = (5, 10), (6, 11), (22, 23)
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_STRINGS, _TENSOR_INT64S, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 6, 7, 8, 9
 _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 _INT64, _STRING = 7, 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _CLASS_ATTRIBUTES = frozenset({b"classlabels_strings", b"classlabels_int64s", b"classlabels_ints"})
+_KEY_ATTRIBUTES = frozenset({b"cats_strings", b"keys_strings", b"keys_tensor"})
 _PICKS = frozenset({b"ArrayFeatureExtractor", b"Gather"})
 _MAX_DEPTH = 50
 _MAX_CLASSES = 100_000
@@ -32,6 +33,8 @@ class _Node(NamedTuple):
     op: bytes
     inputs: tuple[bytes, ...]
     classes: tuple[str, ...]
+    keys: tuple[str, ...]
+    axis: int | None
 
 
 class Graph(NamedTuple):
@@ -46,7 +49,7 @@ class Graph(NamedTuple):
     producers : dict of bytes to node
         The node behind each value of the main graph.
     lists : dict of bytes to tuple of str
-        Constant lists of whole numbers or texts in the main graph.
+        Constant lists of whole numbers or texts in the main graph; a single one is a list of one.
     """
 
     external: tuple[str, ...]
@@ -121,6 +124,8 @@ def _graph(
 def _node(view: memoryview, external: list[tuple[str, str]], producers: dict[bytes, _Node] | None, depth: int) -> None:
     op = b""
     classes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    axis: int | None = None
     inputs: list[bytes] = []
     outputs: list[bytes] = []
     for number, value in _fields(view):
@@ -131,28 +136,41 @@ def _node(view: memoryview, external: list[tuple[str, str]], producers: dict[byt
         elif number == _NODE_OP:
             op = bytes(_message(value))
         elif number == _NODE_ATTRIBUTE:
-            classes = _attribute(_message(value), external, depth) or classes
+            name, texts, whole = _attribute(_message(value), external, depth)
+            classes = texts if name in _CLASS_ATTRIBUTES and texts else classes
+            keys = texts if name in _KEY_ATTRIBUTES and texts else keys
+            axis = whole if name == b"axis" else axis
     if producers is not None:
-        producers.update(dict.fromkeys(outputs, _Node(op, tuple(inputs), classes)))
+        producers.update(dict.fromkeys(outputs, _Node(op, tuple(inputs), classes, keys, axis)))
 
 
-def _attribute(view: memoryview, external: list[tuple[str, str]], depth: int) -> tuple[str, ...]:
+def _attribute(
+    view: memoryview, external: list[tuple[str, str]], depth: int
+) -> tuple[bytes, tuple[str, ...], int | None]:
+    """Return name, list of texts or whole numbers, and whole number of an attribute."""
     name = b""
+    whole: int | None = None
     values: list[str] = []
     for number, value in _fields(view):
         if number == _ATTRIBUTE_NAME:
             name = bytes(_message(value))
+        elif number == _ATTRIBUTE_INT and isinstance(value, int):
+            whole = _signed(value)
         elif number == _ATTRIBUTE_STRINGS and len(values) < _MAX_CLASSES:
             values.append(bytes(_message(value)).decode("utf-8", "replace"))
         elif number == _ATTRIBUTE_INTS and len(values) < _MAX_CLASSES:
             values.extend(map(str, _integers(value)))
         elif number in _ATTRIBUTE_TENSORS:
-            _tensor(_message(value), external, None)
+            lists: dict[bytes, tuple[str, ...]] | None = {} if name in _KEY_ATTRIBUTES else None
+            _tensor(_message(value), external, lists)
+            values.extend(text for found in (lists or {}).values() for text in found)
         elif number in _ATTRIBUTE_GRAPHS:
             _graph(_message(value), external, None, None, depth + 1)
         elif number in _ATTRIBUTE_SPARSES:
             _sparse(_message(value), external)
-    return tuple(values) if name in _CLASS_ATTRIBUTES else ()
+    if name in _KEY_ATTRIBUTES and len(values) >= _MAX_CLASSES:  # half of what an encoder knows is of no use
+        values.clear()
+    return name, tuple(values), whole
 
 
 def _sparse(view: memoryview, external: list[tuple[str, str]]) -> None:
@@ -188,7 +206,7 @@ def _tensor(view: memoryview, external: list[tuple[str, str]], lists: dict[bytes
                 raw = bytes(_message(value))
     if outside:
         external.append((name.decode("utf-8", "replace"), location))
-    if lists is not None and dimensions == 1 and kind in (_INT64, _STRING):
+    if lists is not None and dimensions <= 1 and kind in (_INT64, _STRING):
         values = values or [str(number) for (number,) in struct.iter_unpack("<q", raw[: len(raw) // 8 * 8])]
         if values:
             lists[name] = tuple(values)

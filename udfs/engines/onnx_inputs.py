@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from thalweg.connector.errors import Problem
 from thalweg.udfs.engines.base import Field
-from thalweg.udfs.engines.onnx_columns import column
+from thalweg.udfs.engines.onnx_columns import column, is_numbers
 
-__all__ = ["Inputs", "plan_inputs", "plan_positions"]
+__all__ = ["Fed", "Inputs", "plan_inputs", "plan_positions"]
 
 _TEXT = "tensor(string)"
 _DTYPES: dict[str, Any] = {
@@ -45,6 +45,32 @@ class _Slot(NamedTuple):
     width: int
     features: tuple[Field, ...]
 
+    @property
+    def in_columns(self) -> bool:
+        """Whether each feature is one column of what the input takes."""
+        return self.rank == 2 and len(self.features) > 1
+
+
+class Fed(NamedTuple):
+    """What a model is fed for some rows.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        The rows that fit, by input.
+    size : int
+        How many they are.
+    kept : ndarray of int or None
+        Their places among all rows; None where every row fits.
+    faults : dict of int to str
+        Why the others do not, by their place.
+    """
+
+    arrays: dict[str, Any]
+    size: int
+    kept: Any
+    faults: dict[int, str]
+
 
 class Inputs:
     """Turns columns of features into what the model is fed.
@@ -62,8 +88,8 @@ class Inputs:
         self.fields = tuple(field for slot in slots for field in slot.features)
         self._nulls_as_nan = nulls_as_nan
 
-    def feeds(self, columns: Mapping[str, Any], count: int) -> tuple[dict[str, Any], dict[int, str]]:
-        """Return the arrays of the rows that fit, by input, and the reasons of the rows that do not, by place.
+    def feeds(self, columns: Mapping[str, Any], count: int) -> Fed:
+        """Return what the model is fed for the rows that fit, and the reasons of the rows that do not.
 
         Parameters
         ----------
@@ -73,24 +99,18 @@ class Inputs:
             Number of rows.
         """
         faults: dict[int, list[str]] = {}
-        arrays: list[tuple[_Slot, list[Any]]] = []
+        arrays = {}
         for slot in self._slots:
-            made = []
-            for field in slot.features:
-                values = columns.get(field.name)
-                values = [None] * count if values is None else values
-                if len(values) != count:
-                    raise ValueError(f"column '{field.name}' has {len(values)} values for {count} rows")
-                made.append(column(field, values, slot.dtype, slot.width, self._nulls_as_nan, faults))
-            arrays.append((slot, made))
-        keep = [at for at in range(count) if at not in faults] if faults else None
-        feeds = {
-            slot.name: _joined(
-                slot, [part if keep is None else part[keep] for part in made], count if keep is None else len(keep)
-            )
-            for slot, made in arrays
-        }
-        return feeds, {at: "; ".join(reasons) for at, reasons in faults.items()}
+            given = [self._given(field.name, columns, count) for field in slot.features]
+            made = self._table(slot, given, count, faults) if slot.in_columns else self._whole(slot, given[0], faults)
+            arrays[slot.name] = made.reshape(count, slot.width) if slot.rank == 2 else made
+        reasons = {at: "; ".join(each) for at, each in faults.items()}
+        if not faults:
+            return Fed(arrays, count, None, reasons)
+        fits = np.ones(count, dtype=bool)
+        fits[list(faults)] = False
+        kept = np.flatnonzero(fits)
+        return Fed({name: array[kept] for name, array in arrays.items()}, len(kept), kept, reasons)
 
     def made_up(self, count: int) -> dict[str, Any]:
         """Return zeros and empty texts for ``count`` rows, by input."""
@@ -101,13 +121,34 @@ class Inputs:
             for slot in self._slots
         }
 
+    @staticmethod
+    def _given(name: str, columns: Mapping[str, Any], count: int) -> Any:
+        values = columns.get(name)
+        values = [None] * count if values is None else values
+        if len(values) != count:
+            raise ValueError(f"column '{name}' has {len(values)} values for {count} rows")
+        return values
 
-def _joined(slot: _Slot, parts: list[Any], count: int) -> Any:
-    if slot.rank == 1:
-        return parts[0]
-    if len(parts) == 1:
-        return parts[0].reshape(count, slot.width)
-    return np.stack(parts, axis=1)
+    def _whole(self, slot: _Slot, values: Any, faults: dict[int, list[str]]) -> Any:
+        return column(slot.features[0], values, slot.dtype, slot.width, self._nulls_as_nan, faults)
+
+    def _table(self, slot: _Slot, given: Sequence[Any], count: int, faults: dict[int, list[str]]) -> Any:
+        """Return the features side by side: cast straight into one array, looked at once, and one by one where not fit.
+
+        Arrays that are made per feature and then joined take six times as long.
+        """
+        table = np.zeros((count, slot.width), slot.dtype)
+        plain = {at for at, field in enumerate(slot.features) if is_numbers(field, given[at], slot.dtype)}
+        with np.errstate(over="ignore"):
+            for at in plain:
+                table[:, at] = given[at]
+        finite = np.isfinite(table) if plain else None
+        left = range(len(given)) if finite is None or not finite.all() else sorted(set(range(len(given))) - plain)
+        for at in left:
+            if finite is None or at not in plain or not finite[:, at].all():
+                field = slot.features[at]
+                table[:, at] = column(field, given[at], slot.dtype, slot.width, self._nulls_as_nan, faults)
+        return table
 
 
 def plan_inputs(

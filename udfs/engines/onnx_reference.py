@@ -59,12 +59,20 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "threads": (_count, 1, "threads of one inference"),
     "providers": (_names, ("CPUExecutionProvider",), "execution providers, the preferred one first"),
     "session-options": (_pairs, (), "ONNX Runtime's session entries, name=value"),
+    "custom-ops": (
+        _names,
+        (),
+        "libraries with further operators, which THALWEG_CUSTOM_OPS on the workers has to allow",
+    ),
     "brokers": (str, "", "where a model by name is published; default: the job parameter thalweg.models.brokers"),
     "topic": (str, "", "the topic with the models; default: thalweg.models.v1"),
     "alerts": (str, "", "the topic that is told of a model that was refused; default: thalweg.alert.v1"),
     "kafka-config": (str, "", "file with lines name=value: security settings of kafka-python"),
 }
 """Option: how it is read, its default, what it means."""
+
+SESSION_OPTIONS = ("threads", "providers", "session-options", "custom-ops")
+"""Those that say how the session of a model runs, in the order of ``SessionSettings``."""
 
 
 class ModelReference(NamedTuple):
@@ -98,7 +106,7 @@ class ModelReference(NamedTuple):
     @property
     def settings(self) -> SessionSettings:
         """How its session is to run."""
-        return SessionSettings(self.options["threads"], self.options["providers"], self.options["session-options"])
+        return SessionSettings(*(self.options[name] for name in SESSION_OPTIONS))
 
 
 def parse_reference(text: str) -> ModelReference:

@@ -12,7 +12,10 @@ import onnxruntime
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.onnx_graph import Graph, read_graph
 
-__all__ = ["OnnxSession", "SessionSettings"]
+__all__ = ["ALLOWED_OPS", "OnnxSession", "SessionSettings"]
+
+ALLOWED_OPS = "THALWEG_CUSTOM_OPS"
+"""Environment variable: files and folders that libraries of operators may be loaded from, separated as in PATH."""
 
 _QUIET = 4  # only what is fatal: ORT writes its own log to standard error, and raises the same text
 
@@ -28,11 +31,15 @@ class SessionSettings(NamedTuple):
         Execution providers of ONNX Runtime, the preferred one first.
     entries : tuple of (str, str)
         Session configuration entries of ONNX Runtime, such as ``session.set_denormal_as_zero``.
+    custom_ops : tuple of str
+        Shared libraries with operators beyond the standard. Each is native code that runs in the worker, so whoever
+        runs the worker must have allowed it in ``ALLOWED_OPS``.
     """
 
     threads: int = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     entries: tuple[tuple[str, str], ...] = ()
+    custom_ops: tuple[str, ...] = ()
 
 
 class OnnxSession:
@@ -61,12 +68,13 @@ class OnnxSession:
     Raises
     ------
     ConfigError
-        Not a model, newer than the runtime, weights in files that are missing or outside the folder, or a provider
-        that this machine lacks.
+        Not a model, newer than the runtime, weights in files that are missing or outside the folder, a provider that
+        this machine lacks, or a library of operators that is not allowed.
 
     Notes
     -----
-    No spinning, no arena: between two records a worker's processor belongs to others, and batches vary in size. Single
+    No spinning, no arena: between two records a worker's processor belongs to others, and batches vary in size. They
+    are not filled up to a few sizes: memory stays flat over a thousand batches of ever new sizes. Single
     rows are run as two, because ONNX Runtime multiplies one row by another routine than many, with other last bits: so
     a batch equals one by one.
     """
@@ -84,6 +92,7 @@ class OnnxSession:
                     for name in missing
                 ]
             )
+        self._check_custom_ops()
         try:
             self.graph: Graph = read_graph(data)
             self._check_external()
@@ -92,7 +101,10 @@ class OnnxSession:
             raise
         except Exception as error:
             what = f"is not a model that ONNX Runtime {onnxruntime.__version__} can load ({error})."
-            remedy = "Check the file, or export it for an older opset and with the operators of the standard."
+            remedy = (
+                "Check the file, or export it for an older opset and with the operators of the standard; a library of "
+                "further operators is named by ?custom-ops=/path/of/it.so."
+            )
             raise ConfigError([Problem(where, what, remedy)]) from error
         self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
         sizes = [node.shape[0] for node in self.inputs if node.shape and isinstance(node.shape[0], int)]
@@ -143,7 +155,24 @@ class OnnxSession:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", self._folder)
         for name, value in self._settings.entries:
             options.add_session_config_entry(name, value)
+        for library in self._settings.custom_ops:
+            options.register_custom_ops_library(library)
         return onnxruntime.InferenceSession(self._data, options, providers=list(self._settings.providers))
+
+    def _check_custom_ops(self) -> None:
+        allowed = [Path(part).resolve() for part in os.environ.get(ALLOWED_OPS, "").split(os.pathsep) if part]
+        problems = []
+        for name in self._settings.custom_ops:
+            where, path = f"{self._where}, option 'custom-ops'", Path(name)
+            library = path.resolve()  # where links lead, so that none leads out of an allowed folder
+            if not path.is_absolute() or not any(library.is_relative_to(place) for place in allowed):
+                what = f"'{name}' may not be loaded: it is native code."
+                remedy = f"Whoever runs the workers allows it by its absolute path, or its folder, in {ALLOWED_OPS}."
+                problems.append(Problem(where, what, remedy))
+            elif not library.is_file():
+                problems.append(Problem(where, f"there is no file '{name}'.", "Copy it to every worker."))
+        if problems:
+            raise ConfigError(problems)
 
     def _check_external(self) -> None:
         if not self.graph.external:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from pyflink.table.udf import ScalarFunction, udf
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.onnx_call import Batch, LoadedModel, load_model
 from thalweg.udfs.engines.onnx_reference import parse_reference
+from thalweg.udfs.flink.process_mode import require_process
 from thalweg.udfs.flink.served_models import ServedModel, place_of
 
 __all__ = ["onnx_label", "onnx_predict", "onnx_proba", "onnx_score", "onnx_vector"]
@@ -20,18 +21,23 @@ __all__ = ["onnx_label", "onnx_predict", "onnx_proba", "onnx_score", "onnx_vecto
 class _Onnx(ScalarFunction):
     """One of the functions; what they have in common is which model answers, and what it is fed."""
 
+    name: ClassVar[str]
+
     def __init__(self) -> None:
         self._models: dict[tuple[str, tuple[bool, ...]], LoadedModel | ServedModel] = {}
         self._vectors: dict[tuple[str, int], tuple[bool, ...]] = {}
         self._context: Any = None
         self._unanswered: Any = None
         self._refused: Any = None
+        self._unseen: Any = None
 
     def open(self, function_context: Any) -> None:
+        require_process(self.name)
         self._context = function_context
         metrics = function_context.get_metric_group()
         self._unanswered = metrics.counter("thalweg_rows_without_answer")
         self._refused = metrics.counter("thalweg_models_refused")
+        self._unseen = metrics.counter("thalweg_unseen_categories")
 
     def close(self) -> None:
         for model in self._models.values():
@@ -44,7 +50,11 @@ class _Onnx(ScalarFunction):
         return False
 
     def eval(self, model: Any, *features: Any) -> Any:
-        columns = [part for feature in features for part in _columns(feature)]
+        columns = [
+            part
+            for number, feature in enumerate(features, 1)
+            for part in _columns(feature, f"feature {number} of {self.name}")
+        ]
         if not isinstance(model, pd.Series):
             count = next((len(part) for part in columns if isinstance(part, np.ndarray)), 1)
             return self._answer(model, columns, count)
@@ -68,6 +78,8 @@ class _Onnx(ScalarFunction):
         result = self.result(batch, loaded)
         if batch.faults and self._unanswered is not None:
             self._unanswered.inc(len(batch.faults))
+        if batch.unseen and self._unseen is not None:
+            self._unseen.inc(batch.unseen)
         return result
 
     def _model(self, model: str, columns: Sequence[Any]) -> LoadedModel | ServedModel:
@@ -109,26 +121,36 @@ class _Onnx(ScalarFunction):
 
 
 class _Score(_Onnx):
+    name = "onnx_score"
+
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         return pd.Series(batch.scores())
 
 
 class _Label(_Onnx):
+    name = "onnx_label"
+
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         return pd.Series(batch.labels(), dtype=object)
 
 
 class _Vector(_Onnx):
+    name = "onnx_vector"
+
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         return pd.Series(batch.vectors(), dtype=object)
 
 
 class _Proba(_Onnx):
+    name = "onnx_proba"
+
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         return pd.Series(batch.probabilities(), dtype=object)
 
 
 class _Predict(_Onnx):
+    name = "onnx_predict"
+
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         nothing = [None] * batch.size
         gives = {
@@ -155,16 +177,16 @@ class _Predict(_Onnx):
         )
 
 
-def _columns(feature: Any) -> list[Any]:
+def _columns(feature: Any, where: str) -> list[Any]:
     """Return an argument as arrays: a ROW is its fields, one after the other; a literal stays a plain value."""
     if isinstance(feature, pd.DataFrame):
-        return [part for name in feature.columns for part in _columns(feature[name])]
+        return [part for name in feature.columns for part in _columns(feature[name], f"field '{name}' of {where}")]
     if not isinstance(feature, pd.Series):
         return [feature]
     if isinstance(feature.dtype, pd.DatetimeTZDtype):
         what = "TIMESTAMP_LTZ arrives in Python shifted by the time zone of the session."
         remedy = "Pass a number instead, such as a BIGINT of epoch milliseconds."
-        raise ConfigError([Problem("a feature of an ONNX function", what, remedy)])
+        raise ConfigError([Problem(where, what, remedy)])
     return [feature.to_numpy()]
 
 

@@ -15,6 +15,7 @@ from thalweg.connector.alerts import send_alert
 from thalweg.connector.errors import ConfigError, Problem, ThalwegError
 from thalweg.connector.model_feed import ModelFeed
 from thalweg.connector.modelstate import ModelState, ModelVersion
+from thalweg.udfs.engines.golden_rows import check_golden
 from thalweg.udfs.engines.onnx_call import LoadedModel
 from thalweg.udfs.engines.onnx_reference import ModelReference, read_model
 from thalweg.udfs.logic.model_gate import Probe, objections
@@ -182,7 +183,9 @@ class ServedModel:
         data, folder = (version.blob, None) if version.uri is None else read_model(version.uri)
         options = {**self._reference.options, "sha256": version.sha256}
         reference = self._reference._replace(options=options)
-        return LoadedModel(reference, data, folder, self._vectors, str(version.version)), version
+        model = LoadedModel(reference, data, folder, self._vectors, str(version.version))
+        check_golden(version.golden, data, folder, reference)
+        return model, version
 
     def _changed(self, state: ModelState) -> None:
         with self._lock:

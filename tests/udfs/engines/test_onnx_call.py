@@ -17,6 +17,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from onnx import TensorProto, helper, numpy_helper
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as TreesTensorType
+from onnxruntime_extensions import get_library_path
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.cluster import KMeans
@@ -30,7 +31,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC, OneClassSVM
 from thalweg.connector.errors import ConfigError
 from thalweg.udfs.engines import onnx_call
+from thalweg.udfs.engines.base import Field
 from thalweg.udfs.engines.onnx_call import LoadedModel, load_model
+from thalweg.udfs.engines.onnx_columns import column
+from thalweg.udfs.engines.onnx_inputs import Inputs, _Slot
 from thalweg.udfs.engines.onnx_reference import parse_reference
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -224,6 +228,92 @@ def test_numbers_and_texts_in_named_inputs() -> None:
     assert batch.faults == {7: "'text' should be a string and is 7 (int)"}
 
 
+def test_texts_are_taken_strictly() -> None:
+    """What ONNX Runtime would take for an unknown category in silence: NULL, numbers and booleans; bytes are UTF-8."""
+    data = graph(
+        [helper.make_node("LabelEncoder", ["x"], ["s"], domain="ai.onnx.ml", keys_strings=["a", "é", "5"],
+                          values_floats=[1.0, 2.0, 3.0], default_float=-1.0)],
+        [info("x", ("n",), TensorProto.STRING)],
+        [info("s", ("n",))],
+    )  # fmt: skip
+    made = onnx.load_from_string(data)
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    values = np.array(["a", "é".encode(), b"\xff", None, 5, True, 5.0, np.str_("a")], dtype=object)
+    call = loaded(bytes(made.SerializeToString()), "task=regression")
+    batch = call.run([values], 8)
+    assert [None if v != v else v for v in batch.scores().tolist()] == [1, 2, -1, None, None, None, None, 1]
+    assert batch.faults[3] == "'x' is NULL"
+    assert batch.faults[4] == "'x' should be a string and is 5 (int)"
+    assert batch.unseen == 1  # the bytes that are no UTF-8
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(1, 6), st.integers(0, 7), st.booleans())
+def test_features_side_by_side_are_those_one_by_one(data: Any, width: int, count: int, as_nan: bool) -> None:
+    """The one array of an input is what each feature gives alone, and so are the reasons, in the model's order."""
+    numbers = st.sampled_from([0.0, 1.5, -2.25, np.nan, np.inf, 1e300, 3.0])
+    columns = []
+    for _ in range(width):
+        values = data.draw(st.lists(numbers, min_size=count, max_size=count))
+        kind = data.draw(st.sampled_from(["double", "float", "objects", "list"]))
+        array = np.array(values, np.float64)
+        with np.errstate(over="ignore"):
+            columns.append({"double": array, "float": array.astype(np.float32), "objects": array.astype(object)}.get(
+                kind, values))  # fmt: skip
+    fields = tuple(Field(f"x[{at}]", "number") for at in range(width))
+    slot = _Slot("x", np.float32, 2, width, fields)
+    fed = Inputs([slot], as_nan).feeds({f.name: c for f, c in zip(fields, columns, strict=True)}, count)
+    faults: dict[int, list[str]] = {}
+    alone = [column(f, c, np.float32, width, as_nan, faults) for f, c in zip(fields, columns, strict=True)]
+    kept = [at for at in range(count) if at not in faults]
+    assert fed.faults == {at: "; ".join(reasons) for at, reasons in faults.items()}
+    assert (fed.size, None if fed.kept is None else fed.kept.tolist()) == (len(kept), kept if faults else None)
+    np.testing.assert_array_equal(fed.arrays["x"], np.stack(alone, axis=1)[kept])
+    assert fed.arrays["x"].dtype == np.float32
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0.0, 1.5, np.nan, 1e300]), min_size=2, max_size=3), max_size=5))
+def test_arrays_of_any_making_are_the_same_tensor(rows: list[list[float]]) -> None:
+    field, found = Field("x", "vector"), []
+    for make in (list, np.array, lambda row: np.array(row, np.float64)):
+        values = np.empty(len(rows), dtype=object)
+        values[:] = [make(row) for row in rows]
+        faults: dict[int, list[str]] = {}
+        found.append((column(field, values, np.float32, 2, False, faults).tolist(), faults))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_model_with_operators_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = get_library_path()
+    nodes = [node("StringLength", ["x"], ["n"], domain="ai.onnx.contrib"), node("Cast", ["n"], ["s"], to=1)]
+    made = onnx.load_from_string(graph(nodes, [info("x", ("n",), TensorProto.STRING)], [info("s", ("n",))]))
+    made.opset_import.append(helper.make_opsetid("ai.onnx.contrib", 1))
+    file = tmp_path / "m.onnx"
+    file.write_bytes(made.SerializeToString())
+    monkeypatch.delenv("THALWEG_CUSTOM_OPS", raising=False)
+    said = wrong(str(file), 1)
+    assert "ai.onnx.contrib:StringLength" in said
+    assert "is named by ?custom-ops=/path/of/it.so" in said
+    text = f"{file}?task=regression&custom-ops={library}"
+    assert "allows it by its absolute path, or its folder, in THALWEG_CUSTOM_OPS" in wrong(text, 1)
+    (tmp_path / "link.so").symlink_to(library)
+    monkeypatch.setenv("THALWEG_CUSTOM_OPS", str(tmp_path))
+    for name, reason in (
+        (library, "may not be loaded"),
+        (f"{tmp_path}/link.so", "may not be loaded"),
+        (f"{tmp_path}/../{Path(library).name}", "may not be loaded"),
+        ("link.so", "may not be loaded"),
+        (f"{tmp_path}/none.so", "there is no file"),
+        (f"{tmp_path}/m.onnx", "is not a model that ONNX Runtime"),
+    ):
+        assert reason in wrong(f"{file}?custom-ops={name}", 1)
+    for allowed in (library, str(Path(library).parent), f"/nowhere:{library}"):
+        monkeypatch.setenv("THALWEG_CUSTOM_OPS", allowed)
+        call = load_model(text, (False,))
+        assert call.run([np.array(["a", "bcd"], dtype=object)], 2).scores().tolist() == [1, 3]
+
+
 def test_an_array_is_one_tensor() -> None:
     data = graph([node("Identity", ["x"], ["e"])], [info("x", ("n", 3))], [info("e", ("n", 3))])
     call = loaded(data, vectors=(True,))
@@ -372,9 +462,11 @@ def test_memory_does_not_grow_with_the_rows() -> None:
     model = saved(LogisticRegression().fit(X, EVENT), zipmap=False)
     columns = [np.random.default_rng(at).normal(size=10_000) for at in range(4)]
 
+    sizes = np.random.default_rng(3)
+
     def score(rows: int) -> None:
-        for at in range(rows // 10_000):
-            size = 10_000 - at % 7 * 1000  # batches vary, and an arena would grow with each new size
+        for _ in range(rows // 5_000):
+            size = int(sizes.integers(1, 10_000))  # nearly every batch has a size that none before it had
             model.run([column[:size] for column in columns], size).scores()
 
     score(200_000)

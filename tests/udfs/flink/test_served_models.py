@@ -20,6 +20,7 @@ from thalweg.connector.models import ModelTopic
 from thalweg.connector.snapshot import Snapshot, split
 from thalweg.connector.wire import encode
 from thalweg.udfs.engines import onnx_call
+from thalweg.udfs.engines.golden_rows import record_golden
 from thalweg.udfs.engines.onnx_reference import parse_reference
 from thalweg.udfs.flink.served_models import Place, ServedModel, place_of
 
@@ -130,6 +131,43 @@ def test_a_candidate_that_fails_the_gate_leaves_the_old_one_serving(
     metrics = {"auc": 0.95, "samples": 500.0}
     models.publish("m", times(7), file="m.onnx", gate={"auc-threshold": 0.9, "allow-new-inputs": True}, metrics=metrics)
     wait_for(lambda: answers(model)[1] == "7")
+
+
+def test_a_worker_whose_runtime_answers_golden_rows_otherwise_keeps_the_old_version(
+    broker: str, topic_name: str, models: ModelTopic, served: Callable[..., ServedModel]
+) -> None:
+    def golden(factor: float) -> dict[str, Any]:
+        return record_golden(times(factor), parse_reference("m"), [VALUES], 3)
+
+    models.publish("m", times(2), file="m.onnx", golden=golden(2))
+    refused: list[int] = []
+    model = served("m", refused)
+    assert answers(model) == ([2, 4, 6], "1")
+    models.publish("m", times(3), file="m.onnx", golden=golden(4))  # what a runtime that multiplies wrongly looks like
+    wait_for(lambda: len(refused) == 1)
+    assert answers(model) == ([2, 4, 6], "1")
+    wait_for(lambda: len(told(broker, f"{topic_name}-alerts")) == 1)
+    reason = told(broker, f"{topic_name}-alerts")[0]["reason"]
+    assert reason.startswith("Version 2 of model 'm' does not serve: model 'm': onnxruntime ")
+    assert "answers 3 of 3 golden rows otherwise than onnxruntime" in reason
+    assert "(row 1: 3 instead of 4)" in reason
+    # A worker that starts now goes back to the version before; one that stays at version 2 does not start.
+    assert answers(served("m", refused)) == ([2, 4, 6], "1")
+    with pytest.raises(ConfigError, match="golden rows otherwise"):
+        served("m$2")
+    models.publish("m", times(5), file="m.onnx", golden=golden(5))
+    wait_for(lambda: answers(model)[1] == "3")
+
+
+def test_every_worker_hears_of_a_new_version(
+    topic_name: str, models: ModelTopic, served: Callable[..., ServedModel]
+) -> None:
+    """Each feed reads the topic from its beginning and belongs to no group, so none takes a version from another."""
+    models.publish("m", times(2), file="m.onnx")
+    workers = [served("m", alerts=f"{topic_name}-{number}") for number in range(3)]  # a feed of its own for each
+    assert len({worker._feed for worker in workers}) == 3
+    models.publish("m", times(3), file="m.onnx")
+    wait_for(lambda: all(answers(worker) == ([3, 6, 9], "2") for worker in workers))
 
 
 def test_a_job_that_starts_with_a_bad_version_goes_back_to_the_last_good_one(
