@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NamedTuple
 
+from pyflink.datastream import DataStream
 from pyflink.table import StreamTableEnvironment, Table
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines import build, engine_class
 from thalweg.udfs.flink.flow import build_flow
+from thalweg.udfs.flink.program_models import ModelTables, create_model
 from thalweg.udfs.flink.tables import Declared, TableReader, read_model
 from thalweg.udfs.logic.declaration import Declaration, declare
 
-__all__ = ["ModelTables", "Models", "attach"]
+__all__ = ["Models", "attach"]
 
 _CACHES = ("python.state.cache-size", "python.map-state.read-cache-size", "python.map-state.write-cache-size")
 
@@ -51,16 +52,6 @@ def attach(t_env: StreamTableEnvironment) -> Models:
         if name not in known:
             t_env.create_temporary_system_function(name, getattr(functions, name))
     return Models(t_env)
-
-
-class ModelTables(NamedTuple):
-    """The output of one model; None where there is none: no metrics without labels, no snapshots without learning."""
-
-    predictions: Table
-    metrics: Table | None
-    snapshots: Table | None
-    alerts: Table | None
-    dead_letters: Table | None
 
 
 class Models:
@@ -104,6 +95,53 @@ class Models:
         if problems:
             raise ConfigError(dict.fromkeys(problems))
         self._built.update(names)
+
+    def learn(
+        self,
+        name: str,
+        events: Table | DataStream,
+        *,
+        model: str,
+        features: Sequence[str],
+        output: str,
+        event_id: str,
+        labels: Table | DataStream | None = None,
+        provider: str = "river",
+        **options: object,
+    ) -> ModelTables:
+        """Declare a model on tables or streams of the program, and return its output.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model; its views are ``<name>_predictions`` and so on.
+        events : Table or DataStream
+            One row per event. A DataStream of ``Row`` with named fields brings its timestamps and watermarks
+            (``assign_timestamps_and_watermarks``); one without them needs ``order="arrival"``.
+        model : str
+            The model text, or for the provider ``onnx`` the file.
+        features : sequence of str
+            Columns of the events that the model reads, in its order.
+        output : str
+            What is predicted: the column with the truth, of the labels if there are any, else of the events; for a
+            model without labels a name and a type, such as ``"risk DOUBLE"``.
+        event_id : str
+            Column that names an event, in the events and the labels.
+        labels : Table or DataStream, optional
+            One row per label.
+        provider : str
+            The engine.
+        **options
+            Further options of ``CREATE MODEL``, with underscores: ``label_timeout="12 h"``, ``key="carrier"``.
+
+        Raises
+        ------
+        ConfigError
+            Lists everything that is wrong, not only the first.
+        """
+        given = {"provider": provider, "model": model, "event_id": event_id, **options}
+        create_model(self._t_env, name, events, features, output, labels, given)
+        return self.tables(name)
 
     def tables(self, name: str) -> ModelTables:
         """Return the views of a declared model as tables to go on with; raises like ``build``."""
