@@ -1,0 +1,142 @@
+"""Every task of River through one real job: answers with the bits of River's own loop, in the columns of the task."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from river_loop import COLD, bits, rivers_loop
+from river_streams import STREAMS, Stream
+from streams import as_json, publish, run
+from thalweg.connector.client import raw_records
+from thalweg.connector.ddl import quote_name, quote_text
+from thalweg.connector.kafka import create_topics
+
+pytestmark = pytest.mark.cluster
+START_MS = 1_700_000_000_000
+ROWS = 150
+_TYPES = {"number": "DOUBLE", "integer": "BIGINT", "boolean": "BOOLEAN", "string": "STRING"}
+_OWN_COLUMNS = {"anomaly": "is_anomaly", "clustering": "cluster", "forecasting": "forecast", "bandit": "arm"}
+
+# At least one of each task, and of the ways in which classifiers answer; the rest is compared without Flink.
+CHOSEN = [
+    "phishing: preprocessing.StandardScaler() | linear_model.LogisticRegression()",
+    "phishing: tree.HoeffdingTreeClassifier",
+    "phishing: forest.ARFClassifier",
+    "phishing_words: (compose.Select('age')",
+    "bananas: forest.AMFClassifier",
+    "segments_arriving: preprocessing.StandardScaler() | multiclass",
+    "segments_arriving: preprocessing.StandardScaler() | linear_model.SoftmaxRegression",
+    "approval: preprocessing.StandardScaler()",
+    "approval: tree.HoeffdingAdaptiveTreeRegressor",
+    "chicks: (compose",
+    "banana_points: preprocessing.StandardScaler() | anomaly.QuantileFilter",
+    "banana_points: cluster.KMeans",
+    "passengers: time_series.HoltWinters",
+    "chicks: reco.BiasedMF",
+    "phishing_arms: bandit.ThompsonSampling",
+]
+
+
+def chosen() -> list[Stream]:
+    return [next(stream for stream in STREAMS if stream.name.startswith(name)) for name in CHOSEN]
+
+
+def examples(stream: Stream) -> list[tuple[dict[str, Any], Any]]:
+    return [(dict(row), label) for row, label in list(stream.examples())[:ROWS]]
+
+
+def declaration(n: int, stream: Stream) -> str:
+    output = stream.output.name
+    columns = ", ".join(f"{quote_name(name)} {_TYPES[kind]}" for name, kind in stream.inputs)
+    options = {"provider": "river", "model": stream.text, "task": stream.task, "event-id": "id", **stream.params}
+    options["input-table"] = f"data_{stream.name.partition(':')[0]}"
+    if stream.task not in ("anomaly", "clustering"):
+        options["label"] = output
+    settings = ", ".join(f"{quote_text(name)} = {quote_text(text)}" for name, text in options.items())
+    return (
+        f"CREATE MODEL m{n} INPUT ({columns}) OUTPUT ({quote_name(output)} {_TYPES[stream.output.kind]})"
+        f" WITH ({settings});\n"
+    )
+
+
+def table(broker: str, stream: Stream) -> str:
+    name = stream.name.partition(":")[0]
+    fields = {field.name: field.kind for field in (*stream.inputs, stream.output)}
+    columns = ", ".join(f"{quote_name(column)} {_TYPES[kind]}" for column, kind in fields.items())
+    return (
+        f"CREATE TABLE data_{name} (id STRING, {columns}, ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',"
+        f" WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'tasks.{name}', 'format' = 'json',"
+        f" 'properties.bootstrap.servers' = '{broker}', 'scan.startup.mode' = 'earliest-offset',"
+        " 'scan.bounded.mode' = 'latest-offset');\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def found(broker: str) -> dict[str, list[dict[str, Any]]]:
+    script, inserts, tables = "", "", {}
+    for n, stream in enumerate(chosen()):
+        name = stream.name.partition(":")[0]
+        if name not in tables:
+            tables[name] = table(broker, stream)
+            records = [
+                (as_json({**row, stream.output.name: label, "id": f"e{at:04}"}), START_MS + at * 1000)
+                for at, (row, label) in enumerate(examples(stream))
+            ]
+            publish(broker, f"tasks.{name}", records)
+        script += declaration(n, stream)
+        own = _OWN_COLUMNS.get(stream.task)
+        text = "NULL" if own is None else f"CAST({own} AS STRING)"
+        inserts += (" UNION ALL " if inserts else "INSERT INTO answers ") + (
+            f"SELECT model, event_id, score, label, probabilities, status, CAST({text} AS STRING) FROM m{n}_predictions"
+        )
+    create_topics(broker, {"tasks.answers": {}})
+    script += (
+        "CREATE TABLE answers (model STRING, event_id STRING, score DOUBLE, label STRING,"
+        " probabilities MAP<STRING, DOUBLE>, status STRING, own STRING) WITH ('connector' = 'kafka',"
+        f" 'topic' = 'tasks.answers', 'properties.bootstrap.servers' = '{broker}', 'format' = 'json');\n"
+    )
+    # Dozens of Python operators: in this process they are threads, elsewhere each would be a process of its own.
+    before = os.environ.get("_python_worker_execution_mode")
+    os.environ["_python_worker_execution_mode"] = "loopback"
+    try:
+        run("".join(tables.values()) + script + inserts + ";\n")
+    finally:
+        os.environ.pop("_python_worker_execution_mode")
+        if before is not None:
+            os.environ["_python_worker_execution_mode"] = before
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in raw_records(broker, "tasks.answers", {}):
+        row = json.loads(record.value)
+        rows[row["model"]].append(row)
+    return {model: sorted(answers, key=lambda row: row["event_id"]) for model, answers in rows.items()}
+
+
+@pytest.mark.parametrize("n", range(len(CHOSEN)), ids=[name[:50] for name in CHOSEN])
+def test_answers_through_flink_are_those_of_rivers_loop(found: Any, n: int) -> None:
+    stream = chosen()[n]
+    answers = found[f"m{n}"]
+    assert len(answers) == len(examples(stream))
+    for at, (expected, answer) in enumerate(zip(rivers_loop(stream, stream.model()), answers, strict=False)):
+        if at < stream.cold or expected == COLD:
+            assert (answer["status"], answer["score"]) == ("not_ready", None), at
+            continue
+        assert answer["status"] == "ok", (at, answer)
+        score, label, steps = expected
+        # A MAP of Flink has no order.
+        expected = (score, label, steps if steps is None else {name: steps[name] for name in sorted(steps)})
+        shares = answer["probabilities"]
+        shares = shares if shares is None else {name: shares[name] for name in sorted(shares)}
+        assert bits((answer["score"], answer["label"], shares)) == bits(expected), at
+        own = {
+            "anomaly": None if label is None else label.upper(),
+            "clustering": None if score is None else str(int(score)),
+            "bandit": label,
+        }.get(stream.task)
+        if stream.task == "forecasting":
+            assert [float(part) for part in answer["own"].strip("[]").split(", ")] == list(steps.values())
+        else:
+            assert answer["own"] == own
