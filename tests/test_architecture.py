@@ -21,7 +21,7 @@ MAX_LINES = 320
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "connector.errors": (set(), set()),
     "connector": ({"connector"}, {"fastavro", "avro", "kafka"}),
-    "udfs.engines": ({"connector.errors", "udfs.engines"}, {"numpy", "river", "onnxruntime", "onnx"}),
+    "udfs.engines": ({"connector.errors", "udfs.engines"}, {"numpy", "numba", "river", "onnxruntime", "onnx"}),
     "udfs.logic": ({"connector.errors", "udfs.engines", "udfs.logic"}, {"numpy", "river", "pandas", "pyarrow"}),
     "udfs.flink": ({"connector", "udfs"}, {"pyflink", "pandas", "numpy", "pyarrow"}),
     "udfs.sql": ({"connector.errors", "udfs.engines", "udfs.logic", "udfs.flink"}, {"pyflink", "pandas", "numpy"}),

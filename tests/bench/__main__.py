@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-NAMES = ("learning", "demo", "inference", "latency")
+NAMES = ("learning", "demo", "inference", "latency", "neural", "export", "midas")
 
 
 @click.command()

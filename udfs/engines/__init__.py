@@ -19,6 +19,8 @@ __all__ = ["build", "engine_class", "restore"]
 _BUILT_IN = {
     "river": "thalweg.udfs.engines.river_engine:RiverEngine",
     "onnx": "thalweg.udfs.engines.onnx_engine:OnnxEngine",
+    "neural": "thalweg.udfs.engines.neural_engine:NeuralEngine",
+    "midas": "thalweg.udfs.engines.midas_engine:MidasEngine",
 }
 
 
