@@ -10,16 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster import StandaloneCluster, descendants
 from scenario import MODEL, TIMEOUT_MS, Loop, make_stream
 from streams import as_json, kafka_table, result_tables, results, send
-from thalweg.connector.kafka import create_topics
+from thalweg.connector.kafka import SnapshotTopic, create_topics
 from thalweg.connector.wire import encoder
+from thalweg.udfs.engines import restore
+from thalweg.udfs.engines.base import EngineSpec
 
 pytestmark = pytest.mark.cluster
 ROWS = 2000
+PARTITIONS = 4
 COLUMNS = ("id", "k", "a", "b", "c", "colour")
 EVENTS = "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING"
 LABELS = (("id", "STRING", True), ("y", "BOOLEAN", True))
@@ -27,7 +31,7 @@ LABELS = (("id", "STRING", True), ("y", "BOOLEAN", True))
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
-    running = StandaloneCluster(tmp_path_factory.mktemp("cluster"))
+    running = StandaloneCluster(tmp_path_factory.mktemp("cluster"), {"taskmanager.numberOfTaskSlots": "4"})
     try:
         yield running
     finally:
@@ -46,16 +50,17 @@ class Stream:
             "cluster.labels": [(encode({"id": x.id, "y": x.y}), x.ms) for x in labels],
         }
         for rows in self.topics.values():
-            rows.append((None, labels[-1].ms + 3_600_000))
-        create_topics(broker, {topic: {} for topic in self.topics})
+            rows += [(None, labels[-1].ms + 3_600_000)] * PARTITIONS
+        create_topics(broker, {topic: {"partitions": PARTITIONS} for topic in self.topics})
 
     def send_until(self, part: float) -> None:
         for topic, rows in self.topics.items():
-            first, last = (round(len(rows) * at) for at in (self._at, part))
-            send(self._broker, topic, rows[first:last], partitions=1)
+            # A whole number of rounds keeps the turns of the partitions.
+            first, last = (round(len(rows) * at) // PARTITIONS * PARTITIONS for at in (self._at, part))
+            send(self._broker, topic, rows[first : last if part < 1 else len(rows)], PARTITIONS)
         self._at = part
 
-    def script(self, folder: Path, recover: str | None) -> str:
+    def script(self, folder: Path, parallelism: int, recover: str | None) -> str:
         settings = {
             "table.exec.source.idle-timeout": "0 ms",
             "execution.checkpointing.interval": "500 ms",
@@ -64,7 +69,7 @@ class Stream:
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": "30",
             "restart-strategy.fixed-delay.delay": "1 s",
-            "parallelism.default": "1",
+            "parallelism.default": str(parallelism),
         }
         if recover:
             settings["execution.state-recovery.path"] = recover
@@ -92,7 +97,7 @@ def submit(cluster: StandaloneCluster, script: str, folder: Path) -> str:
     return found
 
 
-def test_a_job_moves_by_savepoint_and_outlives_its_task_manager(
+def test_a_job_moves_by_savepoint_from_2_to_4_and_outlives_its_task_manager(
     broker: str, cluster: StandaloneCluster, tmp_path: Path
 ) -> None:
     stream = Stream(broker)
@@ -105,7 +110,7 @@ def test_a_job_moves_by_savepoint_and_outlives_its_task_manager(
         return str(cluster.get(f"jobs/{job}")["state"])
 
     stream.send_until(0.5)
-    first = submit(cluster, stream.script(tmp_path, None), tmp_path)
+    first = submit(cluster, stream.script(tmp_path, 2, None), tmp_path)
     cluster.wait(lambda: answered() > ROWS // 3, "a third of the answers", 120)
     asked = cluster.get(f"jobs/{first}/stop", {"targetDirectory": (tmp_path / "savepoints").as_uri(), "drain": False})
     cluster.wait(lambda: state(first) == "FINISHED", "the job has stopped with a savepoint", 120)
@@ -114,7 +119,7 @@ def test_a_job_moves_by_savepoint_and_outlives_its_task_manager(
 
     before = answered()
     stream.send_until(0.75)
-    submit(cluster, stream.script(tmp_path, savepoint), tmp_path)
+    submit(cluster, stream.script(tmp_path, 4, savepoint), tmp_path)
     cluster.wait(lambda: answered() > before + ROWS // 8, "answers after the savepoint", 120)
     task_managers = cluster.task_managers()
     workers = [pid for process in task_managers for pid in descendants(process.pid)]
@@ -132,6 +137,16 @@ def test_a_job_moves_by_savepoint_and_outlives_its_task_manager(
     assert Counter((p["event_id"], p["key"], p["score"], p["learned"], p["status"]) for p in found) == Counter(
         (event, *answer) for event, answer in loop.answers
     )
+
+    def published() -> dict[str, int]:
+        newest = SnapshotTopic(broker, "cluster.snapshots").latest()
+        return {key: snapshot.version for (_, key), snapshot in newest.items()}
+
+    cluster.wait(lambda: published() == loop.learned, "the last snapshot of every key", 60)
+    for (_, key), snapshot in SnapshotTopic(broker, "cluster.snapshots").latest().items():
+        engine: Any = restore(EngineSpec.from_json(snapshot.spec), snapshot.blob)
+        weights = loop.models[key]["LogisticRegression"].weights
+        assert dict(engine.model["LogisticRegression"].weights) == dict(weights)
 
 
 def _zombie(pid: int) -> bool:
