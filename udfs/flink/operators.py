@@ -174,7 +174,8 @@ class _FlinkStore:
             timers.register_processing_time_timer(at_ms)
 
     def due(self, now_ms: int) -> list[str]:
-        keys = [key for key, at_ms in self._due.items() if at_ms <= now_ms]
+        # Sorted: the order of a map is not the same before and after a restart.
+        keys = sorted(key for key, at_ms in self._due.items() if at_ms <= now_ms)
         for key in keys:
             self._due.remove(key)
         return keys

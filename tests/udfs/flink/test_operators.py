@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,12 +31,24 @@ def declaration(text: str, **options: str) -> Declaration:
 class Flink:
     """State, time and timers of one subtask, as an operator sees them; state goes through bytes, as in Flink."""
 
-    def __init__(self, operator: Any, cached: bool = True) -> None:
+    def __init__(self, operator: Any, cached: bool = True, image: bytes | None = None) -> None:
         self.operator, self.key, self.watermark = operator, 0, -(1 << 63)
         self.states: dict[str, dict[Any, Any]] = defaultdict(dict)
         self.timers: set[int] = set()
+        if image is not None:
+            states, timers, self.watermark = pickle.loads(image)
+            self.states.update(states)
+            self.timers = set(timers)
         self.cached = cached
         operator.open(self)
+
+    def image(self) -> bytes:
+        """What a checkpoint holds."""
+        kept = {name: dict(sorted(table.items())) for name, table in sorted(self.states.items()) if table}
+        return pickle.dumps((kept, sorted(self.timers), self.watermark))
+
+    def take(self, step: bytes | int) -> list[Any]:
+        return self.element(step) if isinstance(step, bytes) else self.advance(max(step, self.watermark))
 
     def _bytes(self, value: Any) -> Any:
         return value if self.cached else pickle.loads(pickle.dumps(value))
@@ -155,6 +168,58 @@ def test_blocks_shuffles_and_bytes_change_nothing(seed: int, block: int, cached:
     assert {key: cell.dump() for key, cell in wild.states["models"].items()} == {
         key: cell.dump() for key, cell in calm.states["models"].items()
     }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    block=st.sampled_from([9, 40, 90]),
+    marks=st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=12),
+    options=st.sampled_from(
+        [{"key": "k"}, {}, {"key": "k", "prior": "global", "snapshot_every": "30 events, on-drift"}]
+    ),
+)
+def test_crashes_anywhere_change_nothing(
+    seed: int, block: int, marks: list[tuple[int, bool]], options: dict[str, str]
+) -> None:
+    """Checkpoints and crashes at any point: what is committed, and every model, is as if nothing had happened."""
+    loop = Loop(*make_stream(200), MODEL, True)
+    d = declaration(MODEL, **{"snapshot_every": "2 min", **options})
+    steps = list(steps_of(loop, d, seed, block))
+    calm = Flink(LearningOperator(d, True))
+    expected = [str(row) for step in steps for row in calm.take(step)]
+    events = {at % len(steps): crash for at, crash in marks}
+    flink, committed, pending, at = Flink(LearningOperator(d, True)), [], [], 0
+    saved = (0, flink.image())
+    while at < len(steps):
+        crash = events.pop(at, None)
+        if crash is False:
+            committed += pending
+            pending, saved = [], (at, flink.image())
+        elif crash:
+            at, image = saved
+            pending, flink = [], Flink(LearningOperator(d, True), image=image)
+            continue
+        pending += [str(row) for row in flink.take(steps[at])]
+        at += 1
+    assert committed + pending == expected
+    assert flink.image() == calm.image()
+
+
+def steps_of(loop: Loop, d: Declaration, seed: int, block: int) -> Iterator[bytes | int]:
+    """The loop's rows as an operator gets them: blocks, and between them watermarks."""
+    names = [field.name for field in d.spec.inputs]
+    rows = [(*row[:6], *(getattr(row[6], name) for name in names)) for row in loop.rows]
+    if not d.key:
+        rows = [(row[0], None if row[1] is None else "", *row[2:]) for row in rows]
+    pick = random.Random(seed)
+    for start in range(0, len(rows), block):
+        chunk = rows[start : start + block]
+        pick.shuffle(chunk)
+        columns = list(zip(learning_kinds(d.spec), map(list, zip(*chunk, strict=True)), strict=True))
+        yield pack_columns(columns, len(chunk))
+        following = rows[start + block : start + block + 1]
+        yield following[0][4] - pick.randrange(1, 5000) if following else (1 << 63) - 1
 
 
 def test_a_refused_label_is_told_with_its_reason_and_its_row() -> None:
