@@ -6,18 +6,22 @@ import ast
 import json
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
+from pyflink.common import Row, Types, WatermarkStrategy
+from pyflink.datastream import StreamExecutionEnvironment
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 from streams import publish, run
 from thalweg.connector.ddl import create_table
 from thalweg.connector.kafka import create_topics, raw_records
 from thalweg.jobs.cli import main
+from thalweg.jobs.environment import make_environment
 from thalweg.jobs.script import parse_script
 from thalweg.udfs import sql
 from thalweg.udfs.engines.onnx_reference import OPTIONS as REFERENCE
@@ -39,7 +43,7 @@ def test_commands_exist_with_their_options(line: str, tmp_path: Path, monkeypatc
     words = shlex.split(line)
     monkeypatch.chdir(tmp_path)
     for word in words:
-        if word.endswith((".onnx", ".csv")):
+        if word.endswith((".onnx", ".csv", ".avro")):
             Path(word).touch()
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -102,6 +106,45 @@ def test_the_sql_of_the_readme_runs_as_it_stands(broker: str, tmp_path: Path) ->
     statuses = _statuses(broker)[180:]
     assert len(statuses) == 90
     assert statuses.count("ok") > 60  # the first flights left before there was a snapshot
+
+
+@pytest.mark.cluster
+def test_the_python_of_the_readme_runs_as_it_stands(broker: str) -> None:
+    base = 1_700_000_000_000
+    departures = [
+        (f'{{"flight_id": "f{n}", "carrier": "UA", "distance": {n}.0, "dep_delay": {n % 9}.0}}', n) for n in range(90)
+    ]
+    arrivals = [(f'{{"flight_id": "f{n}", "late": {"true" if n % 9 > 4 else "false"}}}', n + 5) for n in range(90)]
+    for topic, rows in (("flown.python", departures), ("landed.python", arrivals)):
+        publish(broker, topic, [(text.encode(), base + n * 60_000) for text, n in rows])
+    tables = _ending(
+        blocks("sql")[0].replace("'flown'", "'flown.python'").replace("'landed'", "'landed.python'"), broker
+    )
+    t_env = make_environment("throughput", {}, None)
+    for statement in parse_script(tables, "README.md", {})[:2]:
+        t_env.execute_sql(statement.text)
+    paid = [Row(f"p{n}", float(n % 7), float(n % 24), n % 7 > 3) for n in range(300)]
+    fields = Types.ROW_NAMED(
+        ["id", "amount", "hour", "fraud"], [Types.STRING(), Types.DOUBLE(), Types.DOUBLE(), Types.BOOLEAN()]
+    )
+    stream = StreamExecutionEnvironment(t_env._j_tenv.execEnv()).from_collection(paid, type_info=fields)
+    names: dict[str, Any] = {
+        "t_env": t_env,
+        "payments": stream.assign_timestamps_and_watermarks(WatermarkStrategy.for_monotonous_timestamps()),
+    }
+    # So few examples make nobody sure.
+    first, second = (block.replace("0.9", "0.5") for block in blocks("python"))
+    exec(first, names)
+    exec(second.replace('event_id="id",', 'event_id="id", order="arrival",'), names)
+    sure = t_env.to_data_stream(t_env.from_path("sure"))
+    picked = [
+        found.map(lambda p: Row(p["model"], p["event_id"]), output_type=Types.ROW([Types.STRING(), Types.STRING()]))
+        for found in (sure, names["alarms"])
+    ]
+    with picked[0].union(picked[1]).execute_and_collect() as rows:
+        found = Counter(row[0] for row in rows)
+    assert 10 < found["late"] < 60
+    assert 30 < found["fraud"] < 200
 
 
 def _ending(text: str, broker: str) -> str:
