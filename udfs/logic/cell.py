@@ -12,7 +12,7 @@ from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import build, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner
 from thalweg.udfs.logic.drift_watch import DriftWatch
-from thalweg.udfs.logic.durations import NEVER
+from thalweg.udfs.logic.never import NEVER
 
 __all__ = ["Cell", "spec_mark"]
 
@@ -123,6 +123,14 @@ class Cell:
             return
         self._loss += (loss - self._loss) / min(self._weight + 1.0, 1000.0)
         self._weight += 1.0
+
+    def losses(self) -> tuple[float, float]:
+        """Return the fading mean loss and how many examples are in it, for a loop that notes them itself."""
+        return self._loss, self._weight
+
+    def go_on(self, last_event_ms: int, loss: float, weight: float) -> None:
+        """Take over what such a loop has noted, as ``note`` would have for each example."""
+        self.last_event_ms, self._loss, self._weight = last_event_ms, loss, weight
 
     def progressive_loss(self) -> float | None:
         """Return the fading mean loss; None before the first example."""

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from thalweg.connector.errors import SnapshotError
-from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
+from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.options import Every
 
 __all__ = [

@@ -7,14 +7,15 @@ same code runs in a plain loop, in a test with a dict, and in Flink's keyed stat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from thalweg.connector.errors import RecordError
 from thalweg.udfs.engines.base import EngineSpec, Score
+from thalweg.udfs.logic.block_learning import LATE, BlockLearning
 from thalweg.udfs.logic.cell import Cell, spec_mark
-from thalweg.udfs.logic.durations import NEVER
-from thalweg.udfs.logic.learning_outcome import Alert, Outcome
+from thalweg.udfs.logic.learning_outcome import Alert, Answers, Outcome
+from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.origins import Lookup, Origins
 from thalweg.udfs.logic.revision import revise
 from thalweg.udfs.logic.upkeep import Policy, Upkeep
@@ -36,8 +37,10 @@ SCORE, STEP, SCORE_LATE, LEARN = range(4)
 ORDER = (4, (0, 2))
 """Where a row has its time, and what decides between rows of one time: events before labels, then the event id."""
 
+_ASKS = ((False, True, False), (True, True, False), (False, True, True), (True, False, False))
+"""Of each kind: whether it is learned, whether it is answered, whether it is late."""
+
 _NO_KEY = Score(None, None, None, "refused", "the model key is null")
-_LATE = "late: answered, but too late to be learned in order"
 _PRIOR = "(prior)"
 
 
@@ -101,6 +104,7 @@ class LearningLogic:
         self._names = tuple(name for name, _ in spec.inputs)
         self._upkeep = Upkeep(spec, policy)
         self._origins = Origins(spec, policy.prior_strength, lookup, policy.on_spec_change)
+        self._blocks = BlockLearning.of(spec, policy)
 
     def on_rows(self, columns: Sequence[list[Any]], store: ModelStore) -> Outcome:
         """Take rows: columns kind, key, event id, event time ms, row time ms, label, then the features.
@@ -112,15 +116,41 @@ class LearningLogic:
         SnapshotError
             A model in the store was built from another spec, and the policy does not let it go on.
         """
-        kinds, keys, event_ids, events_ms, times_ms, labels, *features = columns
+        keys, times_ms = columns[1], columns[4]
         outcome = Outcome()
-        if not kinds:
+        if not keys:
             return outcome
-        answers, origins = outcome.answers, self._origins
-        names, spec = self._names, self.spec
         cells = self._cells(keys, store, times_ms[0], outcome)
-        prior = origins.prior
         changed: set[str] = set()
+
+        def one(at: int, answers: Answers) -> None:
+            self._rows([column[at : at + 1] for column in columns], cells, changed, store, answers, outcome)
+
+        blocks = self._blocks
+        if blocks is None or not blocks.run(columns, _ASKS, cells, changed, one, outcome.answers):
+            self._rows(columns, cells, changed, store, outcome.answers, outcome)
+        for key in changed:
+            store.put(key, cells[key])
+        if changed:
+            if self._origins.prior is not None:
+                store.put_prior(self._origins.prior)
+            if store.spec(self._mark) is None:
+                store.remember(self._mark, self.spec)
+        return outcome
+
+    def _rows(
+        self,
+        columns: Sequence[list[Any]],
+        cells: Mapping[str, Cell],
+        changed: set[str],
+        store: ModelStore,
+        answers: Answers,
+        outcome: Outcome,
+    ) -> None:
+        """Take rows one by one; ``changed`` gets the keys whose models have learned."""
+        kinds, keys, event_ids, events_ms, times_ms, labels, *features = columns
+        origins, names, spec = self._origins, self._names, self.spec
+        prior = origins.prior
         at = -1
         for values in zip(*features, strict=True):
             at += 1
@@ -161,18 +191,10 @@ class LearningLogic:
                     self._upkeep.after(key, cell, times_ms[at], loss, store.wake, outcome)
             if kind != LEARN:
                 if kind == SCORE_LATE and score.status == "ok":
-                    score = score._replace(reason=_LATE)
+                    score = score._replace(reason=LATE)
                 answers.add(
                     event_ids[at], key or "", events_ms[at], score, learned, labels[at] if kind == STEP else None
                 )
-        for key in changed:
-            store.put(key, cells[key])
-        if changed:
-            if prior is not None:
-                store.put_prior(prior)
-            if store.spec(self._mark) is None:
-                store.remember(self._mark, spec)
-        return outcome
 
     def on_time(self, now_ms: int, store: ModelStore) -> Outcome:
         """Publish the models that are due when time has reached ``now_ms`` and no row of theirs has come."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.logic.cell import Cell
-from thalweg.udfs.logic.durations import NEVER
 from thalweg.udfs.logic.learning_outcome import Alert, Outcome, Published
+from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.options import Every
 
-__all__ = ["Policy", "Upkeep"]
+__all__ = ["LOOK_EVERY", "Policy", "Upkeep"]
 
-_LOOK_EVERY = 64  # examples between two looks at a model's health
+LOOK_EVERY = 64
+"""Examples between two looks at a model's health."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Upkeep:
     def keep_healthy(self, key: str, cell: Cell, time_ms: int, outcome: Outcome) -> bool:
         """Look every so many examples at health and size, and return whether the model is still the one it was."""
         learned = cell.engine(self._spec).learned
-        if learned % _LOOK_EVERY:
+        if learned % LOOK_EVERY:
             return True
         if not self.heal(key, cell, time_ms, outcome):
             return False

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from thalweg.connector.errors import ConfigError
+from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.logic.declaration import Declaration, declare, field_kind
-from thalweg.udfs.logic.durations import parse_duration_ms
 from thalweg.udfs.logic.options import OPTIONS, Every
 
 GOOD = {

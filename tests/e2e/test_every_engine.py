@@ -1,4 +1,4 @@
-"""Every task of River through one real job: answers with the bits of River's own loop, in the columns of the task."""
+"""Every task and engine through one real job: River's own answers to the bit, in the columns of the task."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from streams import as_json, publish, run
 from thalweg.connector.client import raw_records
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.kafka import create_topics
+from thalweg.udfs.engines import build
+from thalweg.udfs.engines.base import EngineSpec, Field
 
 pytestmark = pytest.mark.cluster
 START_MS = 1_700_000_000_000
@@ -39,6 +41,30 @@ CHOSEN = [
     "chicks: reco.BiasedMF",
     "phishing_arms: bandit.ThompsonSampling",
 ]
+
+
+# Engines of our own, held against themselves without Flink: what they compute is compared elsewhere.
+NETWORK = EngineSpec(
+    "neural", "classification", "mlp(8, embedding(hint, 3))",
+    (Field("age", "number"), Field("hint", "string")), Field("y", "boolean"), (("learning-rate", "0.05"),),
+)  # fmt: skip
+EDGES = EngineSpec(
+    "midas", "anomaly", "midas", (Field("src", "string"), Field("dst", "string"), Field("ms", "integer")),
+    Field("risk", "number"), (("quantile", "0.9"), ("tick", "1 s"), ("variant", "relational")),
+)  # fmt: skip
+
+
+def edges() -> list[dict[str, Any]]:
+    burst = range(90, 110)
+    return [
+        {"src": f"h{1 if n in burst else n * 7 % 11}", "dst": f"h{2 if n in burst else n * 5 % 13}", "ms": n * 400}
+        for n in range(ROWS)
+    ]
+
+
+def plain(spec: EngineSpec, given: list[tuple[dict[str, Any], Any]]) -> list[tuple[Any, Any, Any]]:
+    engine: Any = build(spec)
+    return [(answer.score, answer.label, answer.status) for answer in (engine.step(row, label) for row, label in given)]
 
 
 def chosen() -> list[Stream]:
@@ -93,6 +119,27 @@ def found(broker: str) -> dict[str, list[dict[str, Any]]]:
         inserts += (" UNION ALL " if inserts else "INSERT INTO answers ") + (
             f"SELECT model, event_id, score, label, probabilities, status, CAST({text} AS STRING) FROM m{n}_predictions"
         )
+    script += (
+        "CREATE MODEL network INPUT (age DOUBLE, hint STRING) OUTPUT (y BOOLEAN) WITH ('provider' = 'neural',"
+        " 'model' = 'mlp(8, embedding(hint, 3))', 'learning-rate' = '0.05', 'event-id' = 'id', 'label' = 'y',"
+        " 'input-table' = 'data_phishing_words');\n"
+        "CREATE TABLE edges (id STRING, src STRING, dst STRING, ms BIGINT, ts TIMESTAMP_LTZ(3) METADATA FROM"
+        " 'timestamp', WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'tasks.edges', 'format' = 'json',"
+        f" 'properties.bootstrap.servers' = '{broker}', 'scan.startup.mode' = 'earliest-offset',"
+        " 'scan.bounded.mode' = 'latest-offset');\n"
+        "CREATE MODEL edge INPUT (src STRING, dst STRING, ms BIGINT) OUTPUT (risk DOUBLE) WITH ('provider' = 'midas',"
+        " 'model' = 'midas', 'task' = 'anomaly', 'variant' = 'relational', 'tick' = '1 s', 'quantile' = '0.9',"
+        " 'event-id' = 'id', 'input-table' = 'edges');\n"
+    )
+    publish(
+        broker,
+        "tasks.edges",
+        [(as_json({**row, "id": f"e{at:04}"}), START_MS + at * 1000) for at, row in enumerate(edges())],
+    )
+    for model, own in (("network", "CAST(NULL AS STRING)"), ("edge", "CAST(is_anomaly AS STRING)")):
+        inserts += (
+            f" UNION ALL SELECT model, event_id, score, label, probabilities, status, {own} FROM {model}_predictions"
+        )
     create_topics(broker, {"tasks.answers": {}})
     script += (
         "CREATE TABLE answers (model STRING, event_id STRING, score DOUBLE, label STRING,"
@@ -140,3 +187,19 @@ def test_answers_through_flink_are_those_of_rivers_loop(found: Any, n: int) -> N
             assert [float(part) for part in answer["own"].strip("[]").split(", ")] == list(steps.values())
         else:
             assert answer["own"] == own
+
+
+def test_a_network_that_learns_through_flink_is_the_one_without(found: Any) -> None:
+    stream = next(stream for stream in STREAMS if stream.name.startswith("phishing_words"))
+    given = [({"age": row["age"], "hint": row["hint"]}, label) for row, label in examples(stream)]
+    assert [(a["score"], a["label"], a["status"]) for a in found["network"]] == plain(NETWORK, given)
+
+
+def test_edges_through_flink_are_those_without(found: Any) -> None:
+    expected = plain(EDGES, [(row, None) for row in edges()])
+    assert [(a["score"], a["label"], a["status"]) for a in found["edge"]] == expected
+    assert [None if a["own"] is None else a["own"].lower() for a in found["edge"]] == [
+        label for _, label, _ in expected
+    ]
+    strange = max(range(ROWS), key=lambda at: expected[at][0] or 0.0)
+    assert 90 <= strange < 110
