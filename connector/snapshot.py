@@ -11,7 +11,17 @@ from typing import Any
 from thalweg.connector.errors import SnapshotError
 from thalweg.connector.wire import encode
 
-__all__ = ["MAX_SNAPSHOT_BYTES", "NO_WATERMARK", "PROTOCOL", "Parts", "Snapshot", "assemble", "is_manifest", "split"]
+__all__ = [
+    "MAX_SNAPSHOT_BYTES",
+    "NO_WATERMARK",
+    "PROTOCOL",
+    "Parts",
+    "Snapshot",
+    "assemble",
+    "is_manifest",
+    "record_key",
+    "split",
+]
 
 PROTOCOL = 1
 """Version of the envelope; a reader refuses any other."""
@@ -121,7 +131,7 @@ def split(
         raise SnapshotError(f"{name}: the slot is {slot}; it alternates between 0 and 1.")
     if snapshot.size > max_snapshot_bytes:
         raise SnapshotError(_too_large(name, snapshot.size, max_snapshot_bytes))
-    manifest_key = f"{_escape(snapshot.model)}/{_escape(snapshot.key)}"
+    manifest_key = record_key(snapshot.model, snapshot.key)
     shared = {
         **{part: getattr(snapshot, part) for part in _SHARED},
         "metrics": dict(snapshot.metrics),
@@ -221,6 +231,17 @@ def assemble(
         raise SnapshotError(f"{name}: the blob does not have the checksum that it was sent with.")
     fields = {part: first[part] for part in _SHARED}
     return Snapshot(**fields, metrics=dict(first["metrics"]), writer=first["writer"], blob=blob)
+
+
+def record_key(model: str, key: str) -> str:
+    """Return the ``snapshot_key`` of the last record of a model key's snapshots; those of other parts begin with it.
+
+    Examples
+    --------
+    >>> record_key("delay", "B/%")
+    'delay/B%2F%25'
+    """
+    return f"{_escape(model)}/{_escape(key)}"
 
 
 def _check_claims(record: Mapping[str, Any], limit: int) -> None:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import Callable
 from tempfile import TemporaryFile
 from typing import Any, TypeVar, cast
 
-import numba
+
+def _import_numba() -> Any:
+    """Import Numba where PyFlink's worker has put a method of its own in the place of ``print``.
+
+    Numba looks for ``print`` by its name in the module that it says it is from, and that one is not there.
+    """
+    shown = builtins.print
+    builtins.print = getattr(getattr(shown, "__self__", None), "_print", shown)
+    try:
+        import numba
+    finally:
+        builtins.print = shown
+    return numba
+
+
+numba = _import_numba()
 
 __all__ = ["compiled"]
 

@@ -13,6 +13,7 @@ from thalweg.connector.errors import ConfigError, Problem, RecordError, Snapshot
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score, Value
 from thalweg.udfs.engines.known_values import KnownValues
 from thalweg.udfs.engines.river_adopt import changes, check_same_question
+from thalweg.udfs.engines.river_hst_kernel import HalfSpaceKernel
 from thalweg.udfs.engines.river_kernel import LinearKernel
 from thalweg.udfs.engines.river_onehot_kernel import OneHotKernel
 from thalweg.udfs.engines.river_plan import PARAMS, RiverPlan, plan_of
@@ -203,6 +204,8 @@ class RiverEngine:
             if not isfinite(value):
                 return UNFINISHED
             label = None if not kernel.logistic else "true" if value > 1.0 - value else "false"
+            if kernel.threshold is not None:
+                label = "true" if value >= kernel.threshold else "false"
             return _new(Score, (value, label, None, "ok", ""))
         if self._unseen:
             # A feature the model has never learned has no weight in it, and asking would put it there.
@@ -277,7 +280,7 @@ class RiverEngine:
         return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
 
 
-_State = tuple[int, "LinearKernel | None", Any, tuple[str, ...], "KnownValues | None"]
+_State = tuple[int, "LinearKernel | HalfSpaceKernel | None", Any, tuple[str, ...], "KnownValues | None"]
 """Rows learned, the tight loop or None, the River model where there is none, features seen, values of texts seen."""
 
 
@@ -288,14 +291,14 @@ def _empty(plan: RiverPlan) -> _State:
 
 
 def _state(plan: RiverPlan, form: int, learned: int, body: bytes) -> _State:
-    known = plan.known()
-    if form == _PACKED and plan.kernel is not None:
-        kernel = plan.kernel.fresh()
+    known, kernel = plan.known(), None if plan.kernel is None else plan.kernel.fresh()
+    if form == _PACKED and kernel is not None:
         kernel.unpack(body)
         if known is not None and isinstance(kernel, OneHotKernel):
             known.load({name: values for name, values in kernel.categories().items() if name in plan.limited})
         return learned, kernel, None, (), known
-    if form != _PICKLED or plan.kernel is not None:
+    # Before there was a loop for them, such models were written as River has them.
+    if form != _PICKLED or not (kernel is None or isinstance(kernel, HalfSpaceKernel)):
         raise SnapshotError("the snapshot is damaged: it has a form that this model does not have.")
     found = loads(body)
     if type(found) is not list or len(found) not in (2, 3) or type(found[0]) is not tuple:
@@ -305,6 +308,9 @@ def _state(plan: RiverPlan, form: int, learned: int, body: bytes) -> _State:
         known.load(values[0])
     if (held := shape(model)) != plan.shape:
         raise SnapshotError(f"the snapshot holds {held}; the spec describes {plan.shape}.")
+    if kernel is not None:
+        kernel.take(model)
+        return learned, kernel, None, (), known
     return learned, None, model, seen, known
 
 

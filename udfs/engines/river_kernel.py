@@ -39,7 +39,11 @@ class LinearKernel:
     ----------
     logistic : bool
         True for LogisticRegression, False for LinearRegression.
+    threshold : None
+        From which answer on a row is an anomaly; these models tell of none.
     """
+
+    threshold: float | None = None
 
     def __init__(self, settings: LinearSettings) -> None:
         self._settings = settings
@@ -47,6 +51,7 @@ class LinearKernel:
         self._positive, self._negative = weights
         self._count = self._iterations = 0
         self._means, self._vars, self._deviations, self._weights = ([0.0] * width for _ in range(4))
+        self._held = b""  # the state, where it is kept as bytes only
 
     @classmethod
     def of(cls, model: Any, inputs: Sequence[Field]) -> LinearKernel | None:
@@ -63,13 +68,29 @@ class LinearKernel:
         """Return the loop of another model with the same settings, which has learned nothing."""
         return LinearKernel(self._settings)
 
+    @property
+    def settings(self) -> LinearSettings:
+        """What the model text fixes."""
+        return self._settings
+
+    def hold(self, state: bytes) -> None:
+        """Take a state in the form of ``pack`` as it is, unread until a single row asks for it."""
+        self._held = state
+
+    def _wake(self) -> None:
+        state, self._held = self._held, b""
+        self.unpack(state)
+
     def pack(self) -> bytes:
         """Return the state as bytes."""
+        if self._held:
+            return self._held
         table = (*self._means, *self._vars, *self._weights)
         return _HEAD.pack(self._count, self._iterations, self._intercept) + struct.pack(f"<{len(table)}d", *table)
 
     def unpack(self, state: bytes) -> None:
         """Take the state that ``pack`` wrote; raises ValueError."""
+        self._held = b""
         width, numbers = self._settings.width, 2 * self._settings.width + len(self._weights)
         if len(state) != _HEAD.size + 8 * numbers:
             raise ValueError("it is not as long as the number of features asks for")
@@ -83,10 +104,14 @@ class LinearKernel:
 
     def size(self) -> float:
         """Return the sum of the absolute weights: how far the model has gone, or not finite where it is lost."""
+        if self._held:
+            self._wake()
         return sum(map(abs, self._weights)) + abs(self._intercept)
 
     def raw(self, values: Sequence[float]) -> float:
         """Return the dot product with the scaled features, plus the intercept."""
+        if self._held:
+            self._wake()
         total = 0.0
         for x, mean, deviation, weight in zip(values, self._means, self._deviations, self._weights, strict=True):
             total += weight * ((x - mean) / deviation if deviation else 0.0)
@@ -103,6 +128,8 @@ class LinearKernel:
 
     def learn(self, values: Sequence[float], label: float) -> None:
         """Learn from one row."""
+        if self._held:
+            self._wake()
         self._count += 1
         weights, scale = self._weights, self._scale
         scaled = [scale(at, x) for at, x in enumerate(values)]
@@ -144,6 +171,8 @@ class LinearKernel:
 
     def fill(self, model: Any, names: Sequence[str]) -> None:
         """Write the state into a River model that has learned nothing."""
+        if self._held:
+            self._wake()
         if not self._count:
             return
         scaler, linear = model.steps.values()

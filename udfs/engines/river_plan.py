@@ -12,6 +12,7 @@ from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.engines.gate import Gate
 from thalweg.udfs.engines.known_values import KnownValues
 from thalweg.udfs.engines.model_text import ModelText, parse
+from thalweg.udfs.engines.river_hst_kernel import HalfSpaceKernel
 from thalweg.udfs.engines.river_kernel import LinearKernel
 from thalweg.udfs.engines.river_limits import worded
 from thalweg.udfs.engines.river_onehot_kernel import OneHotKernel
@@ -61,7 +62,7 @@ class RiverPlan(NamedTuple):
         Class names of the model and its steps.
     digest : bytes
         Eight bytes that stand for text, task and features: what a snapshot must agree with.
-    kernel : LinearKernel or None
+    kernel : LinearKernel, HalfSpaceKernel or None
         The tight loop in its first state, for the pipelines that have one.
     limited : tuple of str
         The texts of whose values only so many are told apart.
@@ -76,7 +77,7 @@ class RiverPlan(NamedTuple):
     ready_at: int
     shape: str
     digest: bytes
-    kernel: LinearKernel | None
+    kernel: LinearKernel | HalfSpaceKernel | None
     limited: tuple[str, ...]
     max_values: int
 
@@ -122,10 +123,12 @@ def plan_of(spec: EngineSpec) -> RiverPlan:
     if not problems:
         problems.extend(_misfits(spec, task, model))
     strict = spec.param("on-null", PARAMS["on-null"]) == "refuse"
-    kernel = None
+    kernel: LinearKernel | HalfSpaceKernel | None = None
     if not problems:
         if strict and spec.task in ("classification", "regression"):
             kernel = LinearKernel.of(model, spec.inputs) or OneHotKernel.of_union(model, spec.inputs)
+        elif strict and spec.task == "anomaly":
+            kernel = HalfSpaceKernel.of(model, spec.inputs, spec.param("threshold", ""))
         ready_at = max(min_samples, task.warm_up(Steps(model, task.aside).last))
         problems.extend(_trial(spec, task, model))
     if problems:

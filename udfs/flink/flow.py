@@ -12,9 +12,10 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema, StreamTableEnvironment
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.flink.evaluation_views import alerts_query, metrics_query, slice_values
 from thalweg.udfs.flink.functions import pack_function, score_function
 from thalweg.udfs.flink.labelled_answers import labelled_answers
-from thalweg.udfs.flink.learning_rows import learning_rows
+from thalweg.udfs.flink.learning_rows import learning_rows, untagged
 from thalweg.udfs.flink.operators import (
     ANSWER_TYPES,
     EXTRA_TYPES,
@@ -29,7 +30,7 @@ from thalweg.udfs.flink.tables import Prepared, TableReader
 from thalweg.udfs.flink.task_columns import task_columns
 from thalweg.udfs.logic.declaration import Declaration, field_kind
 from thalweg.udfs.logic.learning import learning_kinds
-from thalweg.udfs.logic.outcomes import OUTCOME_KINDS
+from thalweg.udfs.logic.outcomes import outcome_kinds
 
 __all__ = ["build_flow"]
 
@@ -78,6 +79,9 @@ class _Flow:
             self._scoring(key, features, label)
         if label is not None:
             self._evaluation(label)
+        alerts = alerts_query(self._d, self._prefix)
+        if alerts:
+            self._view("alerts", alerts)
 
     def _columns(self) -> tuple[list[Column], list[Column], Column | None]:
         """Return the columns that the model reads, checked against the tables."""
@@ -111,6 +115,8 @@ class _Flow:
         key = [column(self._events, name, d.input_table, "option 'key'", None) for name in d.key]
         features = [column(self._events, name, d.input_table, "INPUT", kind) for name, kind in d.spec.inputs]
         column(self._events, d.event_id, d.input_table, "option 'event-id'", None)
+        for name in d.watch.slices:
+            column(self._events, name, d.input_table, "option 'slices'", None)
         label = None
         if d.label is not None:
             label = column(labels, d.label, label_table, "option 'label'", d.spec.output.kind)
@@ -125,6 +131,7 @@ class _Flow:
             self._events.view, None if self._labels is None else self._labels.view, key, features, label,
             d.event_id, d.label_event_id, d.label_timeout, self._time,
             self._default("unlabelled", self._events.view, d.event_id, "thalweg_ms", "NOT thalweg_late"),
+            slice_values(d.watch.slices),
         )  # fmt: skip
         stream = self._keyed(query, learning_kinds(d.spec), 1 if key else None, d.shards if key else 1, "learn")
         out = stream.process(LearningOperator(d, self._time is not None), learning_type())
@@ -132,11 +139,12 @@ class _Flow:
         operator = f"{self._prefix}_operator"
         # The rows have no one time, but the watermark must pass: without a time attribute only its end does.
         env.create_temporary_view(operator, env.from_data_stream(out, self._passing("TO_TIMESTAMP_LTZ(0, 3)")))
-        columns = ", ".join(
-            f"{operator}.{quote_name(name)}[n] AS {quote_name(name)}"
-            for name in ANSWER_TYPES
-            if name != "event_time_ms"
-        )
+        answers = {name: f"{operator}.{quote_name(name)}[n]" for name in ANSWER_TYPES if name != "event_time_ms"}
+        refused = "t.refusal.event_id"
+        if d.watch.slices:
+            answers["event_id"], answers["slices"] = untagged(answers["event_id"])
+            refused = untagged(refused)[0]
+        columns = ", ".join(f"{sql} AS {quote_name(name)}" for name, sql in answers.items())
         version = quote_text(d.model_version) if d.model_version else f"CAST({operator}.learned[n] AS STRING)"
         self._answers(
             f"SELECT {columns}, ms AS event_time_ms, {version} AS model_version FROM {operator}"
@@ -145,20 +153,12 @@ class _Flow:
         snapshot = EXTRA_TYPES["snapshot"]
         picked = ", ".join(f"t.snapshot.{quote_name(name)} AS {quote_name(name)}" for name in snapshot)
         self._view("snapshots", f"SELECT {picked} FROM {operator} t WHERE t.snapshot IS NOT NULL")
-        self._view(
-            "alerts",
-            f"SELECT {quote_text(d.name)} AS model, t.alert.`alert` AS `alert`, t.alert.severity AS severity,"
-            " 'raised' AS state,"
-            " t.alert.`value` AS `value`, t.alert.threshold AS threshold, CAST(1 AS BIGINT) AS `count`,"
-            " t.alert.time_ms AS event_time_ms, t.alert.reason AS reason"
-            f" FROM {operator} t WHERE t.alert IS NOT NULL",
-        )
         table = d.label_table or d.input_table
         self._view(
             "dead_letters",
             f"SELECT {quote_text(table)} AS topic, -1 AS `partition`, CAST(-1 AS BIGINT) AS `offset`,"
             f" t.refusal.time_ms AS record_time_ms, 'learn' AS stage, {quote_text(d.name)} AS model,"
-            " t.refusal.reason AS reason, ENCODE(t.refusal.event_id, 'UTF-8') AS `key`,"
+            f" t.refusal.reason AS reason, ENCODE({refused}, 'UTF-8') AS `key`,"
             f" ENCODE(t.refusal.row_text, 'UTF-8') AS payload FROM {operator} t WHERE t.refusal IS NOT NULL",
         )
 
@@ -188,11 +188,13 @@ class _Flow:
             )
         version = quote_text(d.model_version) if d.model_version else "a.version"
         answer = ("score", "label", "probabilities", "status", "reason")
+        sliced, tag = slice_values(d.watch.slices), ", slices" if d.watch.slices else ""
         self._answers(
             f"SELECT event_id, `key`, {', '.join(f'a.{name} AS {name}' for name in answer)},"
-            " CAST(0 AS BIGINT) AS learned, truth, event_time_ms,"
+            f" CAST(0 AS BIGINT) AS learned, truth, event_time_ms{tag},"
             f" {version} AS model_version FROM (SELECT CAST({quote_name(d.event_id)} AS STRING) AS event_id,"
             f" COALESCE({model_key(key)}, '') AS `key`, thalweg_ms AS event_time_ms, {truth} AS truth,"
+            f"{f' {sliced} AS slices,' if sliced else ''}"
             f" {function}({arguments}) AS a FROM {self._events.view})"
         )
 
@@ -228,20 +230,14 @@ class _Flow:
             d.label_timeout,
             self._time,
             self._default("unanswered", answers, "event_id", "event_time_ms", "event_id IS NOT NULL"),
+            bool(d.watch.slices),
         )
-        out = self._keyed(query, OUTCOME_KINDS, None, 1, "evaluate").process(
+        out = self._keyed(query, outcome_kinds(d.watch.slices), None, 1, "evaluate").process(
             EvaluationOperator(d, self._time is not None), metric_type()
         )
         _name(out, f"{d.name}: evaluate", f"thalweg-{d.name}-evaluation")
-        view = f"{self._prefix}_evaluation"
-        env.create_temporary_view(view, env.from_data_stream(out))
-        self._view(
-            "metrics",
-            f"SELECT {quote_text(d.name)} AS model, {quote_text(d.model_version or '')} AS model_version, metric,"
-            " metric_window AS `window`, metric_value AS `value`, metric_count AS `count`, window_start_ms,"
-            " event_time_ms,"
-            f" '' AS slice FROM {view}",
-        )
+        env.create_temporary_view(f"{self._prefix}_evaluation", env.from_data_stream(out))
+        self._view("metrics", metrics_query(d, self._prefix))
 
     def _keyed(self, query: str, kinds: Sequence[str], key_at: int | None, shards: int, stage: str) -> KeyedStream:
         """Pack the rows of a query and key the blocks by shard, in Java: no hop through Python for the key."""

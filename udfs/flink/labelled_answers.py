@@ -33,47 +33,50 @@ def labelled_answers(
     timeout_ms: int,
     time: str | None,
     default: Default | None = None,
+    slices: bool = False,
 ) -> str:
     """Return the query whose rows the evaluation reads: the answer that was served, and what became of its label.
 
     Returns
     -------
     str
-        Columns of ``outcomes.OUTCOME_KINDS``; the truth is text.
+        Columns of ``outcomes.outcome_kinds``; the truth is text.
     """
-    columns = "kind, event_id, event_ms, row_ms, score, predicted, detail, truth"
+    own, none = (", slices", f", {NO_TEXT} AS slices") if slices else ("", "")
+    columns = f"kind, event_id, event_ms, row_ms, score, predicted, detail, truth{own}"
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
     in_time = f" WHERE NOT {_LATE_ANSWER}" if time else ""
-    late = f" UNION ALL SELECT {_PREDICTED} FROM {answers} WHERE {_LATE_ANSWER}" if time else ""
+    late = f" UNION ALL SELECT {_PREDICTED}{own} FROM {answers} WHERE {_LATE_ANSWER}" if time else ""
     if labels is None:
         rows = (
             f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_id,"
             " event_time_ms AS event_ms,"
-            f" event_time_ms AS row_ms, score, label AS predicted, {_DETAIL} AS detail, truth, {stamp} FROM"
+            f" event_time_ms AS row_ms, score, label AS predicted, {_DETAIL} AS detail, truth{own}, {stamp} FROM"
             f" {answers}{in_time}"
         )
     else:
         text = f"CAST({quote_name(label.name)} AS STRING)"
         both = (
             f"SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, {_DETAIL} AS detail,"
-            f" {NO_TEXT} AS truth,"
+            f" {NO_TEXT} AS truth{own},"
             f" {stamp} FROM {answers}{in_time} UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING),"
             " thalweg_ms,"
-            f" CAST(NULL AS DOUBLE), {NO_TEXT}, {NO_TEXT}, {text}, {stamp} FROM {labels}"
+            f" CAST(NULL AS DOUBLE), {NO_TEXT}, {NO_TEXT}, {text}{none}, {stamp} FROM {labels}"
             f" WHERE NOT thalweg_late AND {quote_name(label.name)} IS NOT NULL"
         )
         by_default = corrected = ""
         if default is not None:
             both += (
                 f" UNION ALL SELECT 2, event_id, thalweg_ms, CAST(NULL AS DOUBLE), {NO_TEXT}, {NO_TEXT},"
-                f" {quote_text(default.value)}, thalweg_time FROM {default.view}"
+                f" {quote_text(default.value)}{none}, thalweg_time FROM {default.view}"
             )
             given = f"CAST({quote_text(default.value)} AS {label.sql_type})"
             by_default = f" WHEN is_label = 2 THEN {DEFAULTED}"
             corrected = (
                 f" WHEN {corrects(timeout_ms)} AND CAST(own_truth AS {label.sql_type}) <> {given} THEN {CORRECTED}"
             )
-        first = ", ".join(f"FIRST_VALUE({name}) OVER w AS {name}" for name in ("score", "predicted", "detail", "truth"))
+        carried = ("score", "predicted", "detail", "truth", *(["slices"] if slices else []))
+        first = ", ".join(f"FIRST_VALUE({name}) OVER w AS {name}" for name in carried)
         joined = (
             f"SELECT is_label, event_id, row_ms, truth AS own_truth, {first},"
             f" {seen('is_label = 1', default)},"
@@ -88,13 +91,13 @@ def labelled_answers(
         )
         rows = (
             f"SELECT {fate} AS kind, event_id, COALESCE(event_ms, row_ms) AS event_ms, row_ms, score, predicted,"
-            f" detail, {'truth' if default is None else 'COALESCE(own_truth, truth) AS truth'}, thalweg_time FROM"
+            f" detail, {'truth' if default is None else 'COALESCE(own_truth, truth) AS truth'}{own}, thalweg_time FROM"
             f" ({joined}) WHERE is_label = 1 OR (is_label = 0 AND (events_seen = 1 OR event_id IS NULL))"
             f"{'' if default is None else f' OR ({STANDS_IN})'}"
         )
         late += (
             f" UNION ALL SELECT {LATE}, CAST({quote_name(label_event_id)} AS STRING), thalweg_ms, thalweg_ms,"
-            f" CAST(NULL AS DOUBLE), {NO_TEXT}, {NO_TEXT}, {text}"
+            f" CAST(NULL AS DOUBLE), {NO_TEXT}, {NO_TEXT}, {text}{none}"
             f" FROM {labels} WHERE thalweg_late"
         )
     if time is None:

@@ -19,7 +19,7 @@ from thalweg.udfs.flink.statements import (
 )
 from thalweg.udfs.logic.learning import LEARN, SCORE, SCORE_LATE, STEP
 
-__all__ = ["learning_rows"]
+__all__ = ["learning_rows", "untagged"]
 
 
 def learning_rows(
@@ -33,6 +33,7 @@ def learning_rows(
     timeout_ms: int,
     time: str | None,
     default: Default | None = None,
+    slices: str | None = None,
 ) -> str:
     """Return the query whose rows the learning operator reads.
 
@@ -51,6 +52,8 @@ def learning_rows(
         The time attribute; None: rows are taken in the order of arrival.
     default : Default or None
         The label of events that get none in time.
+    slices : str or None
+        An expression that goes with the event through the learning operator, behind its id: see ``untagged``.
 
     Returns
     -------
@@ -70,7 +73,9 @@ def learning_rows(
             f"SELECT {kind} AS kind, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS event_ms,"
             f" thalweg_ms AS row_ms, {truth} AS label, {read}, {stamp} FROM {events} WHERE NOT thalweg_late"
         )
+        rows = rows.replace(f"{id_} AS event_id", f"{_tagged(id_, slices)} AS event_id", 1)
     else:
+        own, none = (", slices", f", {NO_TEXT} AS slices") if slices else ("", "")
         given = ""
         nothing = ", ".join(
             f"CAST(NULL AS {carried(column)}) AS {name}" for column, name in zip(features, names, strict=True)
@@ -78,14 +83,15 @@ def learning_rows(
         null_label = f"CAST(NULL AS {carried(label)})" if label else truth
         both = (
             f"SELECT 0 AS is_label, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS row_ms,"
-            f" {null_label} AS label, {read}, {stamp} FROM {events} WHERE NOT thalweg_late"
-            f" UNION ALL SELECT 1, {NO_TEXT}, {label_id}, thalweg_ms, {truth}, {nothing}, {stamp}"
+            f" {null_label} AS label, {read}{f', {slices} AS slices' if slices else ''}, {stamp}"
+            f" FROM {events} WHERE NOT thalweg_late"
+            f" UNION ALL SELECT 1, {NO_TEXT}, {label_id}, thalweg_ms, {truth}, {nothing}{none}, {stamp}"
             f" FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NOT NULL"
         )
         if default is not None:
             given = f"CAST({quote_text(default.value)} AS {carried(label)})" if label else truth
             both += (
-                f" UNION ALL SELECT 2, {NO_TEXT}, event_id, thalweg_ms, {given}, {nothing}, thalweg_time"
+                f" UNION ALL SELECT 2, {NO_TEXT}, event_id, thalweg_ms, {given}, {nothing}{none}, thalweg_time"
                 f" FROM {default.view}"
             )
         # An event is read as it stands, even when its id came before; a label reads the first event of its id.
@@ -94,7 +100,7 @@ def learning_rows(
             for name in ("model_key", *names)
         )
         joined = (
-            f"SELECT is_label, event_id, row_ms, FIRST_VALUE(label) OVER w AS first_label, label, {first},"
+            f"SELECT is_label, event_id, row_ms, FIRST_VALUE(label) OVER w AS first_label, label, {first}{own},"
             f" {seen('is_label = 1 AND label IS NOT NULL', default)}, thalweg_time"
             f" FROM ({both}) WINDOW w AS (PARTITION BY event_id ORDER BY thalweg_time {ROWS})"
         )
@@ -103,8 +109,8 @@ def learning_rows(
             f"CASE WHEN is_label > 0 THEN {LEARN} WHEN labels_seen > 0 AND events_seen = 1 THEN {STEP} ELSE {SCORE} END"
         )
         rows = (
-            f"SELECT {kind} AS kind, model_key, event_id, CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS"
-            " event_ms,"
+            f"SELECT {kind} AS kind, model_key, {_tagged('event_id', slices and 'slices', 'is_label = 0')} AS event_id,"
+            " CASE is_label WHEN 0 THEN row_ms ELSE event_ms END AS event_ms,"
             f" {_row_ms(default, timeout_ms)}, CASE is_label WHEN 0 THEN first_label ELSE label END AS label,"
             f" {', '.join(names)}, thalweg_time"
             # A null label goes on, to be refused where it is seen.
@@ -116,10 +122,26 @@ def learning_rows(
     if time is None:
         return f"SELECT {columns} FROM ({rows})"
     late = (
-        f"SELECT {SCORE_LATE}, {model_key(key)}, {id_}, thalweg_ms, thalweg_ms, {_null_of(truth, label)}, {read}"
+        f"SELECT {SCORE_LATE}, {model_key(key)}, {_tagged(id_, slices)}, thalweg_ms, thalweg_ms,"
+        f" {_null_of(truth, label)}, {read}"
         f" FROM {events} WHERE thalweg_late"
     )
     return f"SELECT {columns} FROM ({rows}) UNION ALL {late}"
+
+
+def untagged(event_id: str) -> tuple[str, str]:
+    """Return the expressions for the event id, and for the slices behind it."""
+    return (
+        f"REGEXP_REPLACE({event_id}, U&'\\001F[^\\001F]*$', '')",
+        f"REGEXP_EXTRACT({event_id}, U&'\\001F([^\\001F]*)$', 1)",
+    )
+
+
+def _tagged(event_id: str, slices: str | None, where: str = "TRUE") -> str:
+    """Put slices behind an event id: the learning operator only hands it on. JSON has no control character in it."""
+    if slices is None:
+        return event_id
+    return f"CASE WHEN {where} THEN CONCAT({event_id}, U&'\\001F', {slices}) ELSE {event_id} END"
 
 
 def _by_default(default: Default | None, timeout_ms: int, given: str) -> str:

@@ -7,18 +7,21 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pyflink.common import Row, Time, Types
+from pyflink.common import Row, Types
+from pyflink.datastream import TimeDomain
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor, StateTtlConfig, ValueStateDescriptor
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from thalweg.connector.snapshot import Snapshot, split
 from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.flink.forgetting import Forgetting
 from thalweg.udfs.flink.waiting import WaitingRows
+from thalweg.udfs.flink.warm_start import WarmStart, open_warm_start
 from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.declaration import Declaration
 from thalweg.udfs.logic.evaluation import Evaluator
 from thalweg.udfs.logic.learning import ORDER, LearningLogic, learning_kinds
 from thalweg.udfs.logic.learning_outcome import Outcome, Published
-from thalweg.udfs.logic.outcomes import OUTCOME_KINDS, OUTCOME_ORDER, outcome_columns
+from thalweg.udfs.logic.outcomes import OUTCOME_ORDER, outcome_columns, outcome_kinds
 from thalweg.udfs.logic.packing import unpack_columns
 
 __all__ = ["ANSWER_TYPES", "EXTRA_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
@@ -66,10 +69,22 @@ def learning_type() -> Any:
 
 
 def metric_type() -> Any:
-    """Return the type of what the evaluation operator emits."""
+    """Return the type of what the evaluation operator emits: metrics, and alerts, which alone have a severity."""
     return Types.ROW_NAMED(
-        ["metric", "metric_window", "metric_value", "metric_count", "window_start_ms", "event_time_ms"],
-        [_TEXT, _TEXT, _DOUBLE, _LONG, _LONG, _LONG],
+        [
+            "metric",
+            "metric_window",
+            "metric_value",
+            "metric_count",
+            "window_start_ms",
+            "event_time_ms",
+            "slice",
+            "severity",
+            "state",
+            "threshold",
+            "reason",
+        ],
+        [_TEXT, _TEXT, _DOUBLE, _LONG, _LONG, _LONG, _TEXT, _TEXT, _TEXT, _DOUBLE, _TEXT],
     )
 
 
@@ -79,25 +94,25 @@ class LearningOperator(KeyedProcessFunction):
     def __init__(self, declaration: Declaration, event_time: bool) -> None:
         self._declaration, self._event_time = declaration, event_time
         self._nothing = (None,) * len(EXTRA_TYPES)
+        self._warm: WarmStart | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
         d = self._declaration
         self._writer = _writer(d.spec.kind)
-        self._logic = LearningLogic(d.spec, d.policy())
+        self._warm = open_warm_start(d)
+        self._logic = LearningLogic(d.spec, d.policy(), self._warm)
         models = MapStateDescriptor("models", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-        if d.state_ttl is not None:
-            # The default visibility would serialise the model on every access.
-            models.enable_time_to_live(
-                StateTtlConfig.new_builder(Time.milliseconds(d.state_ttl))
-                .set_state_visibility(StateTtlConfig.StateVisibility.ReturnExpiredIfNotCleanedUp)
-                .build()
-            )
         self._models = runtime_context.get_map_state(models)
+        self._forgetting = None if d.state_ttl is None else Forgetting(runtime_context, d.state_ttl)
         self._prior = runtime_context.get_state(ValueStateDescriptor("prior", Types.PICKLED_BYTE_ARRAY()))
         # By their marks, which models in state carry: what they were built from, if the declaration has changed since.
         self._specs = runtime_context.get_map_state(MapStateDescriptor("specs", Types.STRING(), Types.STRING()))
         self._due = runtime_context.get_map_state(MapStateDescriptor("due", Types.STRING(), Types.LONG()))
         self._waiting = WaitingRows(runtime_context, learning_kinds(d.spec), ORDER) if self._event_time else None
+
+    def close(self) -> None:
+        if self._warm is not None:
+            self._warm.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         columns = unpack_columns(value[0])[1] if self._waiting is None else self._waiting.put(value[0], ctx)
@@ -105,12 +120,18 @@ class LearningOperator(KeyedProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         store = self._store(ctx)
+        if self._forgetting is not None and ctx.time_domain() == TimeDomain.PROCESSING_TIME:
+            self._forgetting.sweep(self._models, ctx)
+            if self._event_time:
+                return  # its time is the clock's, and not that of the rows
         if self._waiting is not None:
             yield from self._rows(self._logic.on_rows(self._waiting.take(ctx), store))
         yield from self._rows(self._logic.on_time(timestamp, store))
 
     def _store(self, ctx: Any) -> _FlinkStore:
-        return _FlinkStore(self._models, self._prior, self._specs, self._due, ctx, self._event_time)
+        return _FlinkStore(
+            self._models, self._prior, self._specs, self._due, ctx, self._event_time, self._forgetting
+        )
 
     def _rows(self, outcome: Outcome) -> Iterator[Row]:
         columns = outcome.answers.columns
@@ -140,9 +161,11 @@ class LearningOperator(KeyedProcessFunction):
 class _FlinkStore:
     """Model state of the current shard. The only place that touches it, so that every change is written back."""
 
-    def __init__(self, models: Any, prior: Any, specs: Any, due: Any, ctx: Any, event_time: bool) -> None:
+    def __init__(
+        self, models: Any, prior: Any, specs: Any, due: Any, ctx: Any, event_time: bool, forgetting: Forgetting | None
+    ) -> None:
         self._models, self._prior, self._specs, self._due = models, prior, specs, due
-        self._ctx, self._event_time = ctx, event_time
+        self._ctx, self._event_time, self._forgetting = ctx, event_time, forgetting
 
     def get(self, key: str) -> Cell | None:
         cell: Cell | None = self._models.get(key)
@@ -150,6 +173,8 @@ class _FlinkStore:
 
     def put(self, key: str, cell: Cell) -> None:
         self._models.put(key, cell)
+        if self._forgetting is not None:
+            self._forgetting.touch(key, self._ctx)
 
     def prior(self) -> Cell | None:
         found: Cell | None = self._prior.value()
@@ -189,7 +214,11 @@ class EvaluationOperator(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._state = runtime_context.get_state(ValueStateDescriptor("evaluation", Types.PICKLED_BYTE_ARRAY()))
-        self._waiting = WaitingRows(runtime_context, OUTCOME_KINDS, OUTCOME_ORDER) if self._event_time else None
+        self._waiting = (
+            WaitingRows(runtime_context, outcome_kinds(self._declaration.watch.slices), OUTCOME_ORDER)
+            if self._event_time
+            else None
+        )
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         columns = unpack_columns(value[0])[1] if self._waiting is None else self._waiting.put(value[0], ctx)
@@ -211,14 +240,34 @@ class EvaluationOperator(KeyedProcessFunction):
         wake_at = evaluator.wake_at()
         if wake_at is not None and self._event_time:
             ctx.timer_service().register_event_time_timer(wake_at)
-        yield from (Row(*metric) for metric in metrics)
+        yield from (Row(*metric, None, None, None, None) for metric in metrics)
+        for a in evaluator.take_alerts():
+            yield Row(
+                a.alert,
+                "",
+                a.value,
+                a.count,
+                a.event_time_ms,
+                a.event_time_ms,
+                "",
+                a.severity,
+                a.state,
+                a.threshold,
+                a.reason,
+            )
 
     def _evaluator(self) -> Evaluator:
         found: Evaluator | None = self._state.value()
         d = self._declaration
         # The default comes a millisecond after the timeout, and the event waits for it.
         timeout = d.label_timeout + (d.label_default is not None)
-        return found or Evaluator(d.spec.task, d.metrics, d.metrics_every, d.metrics_window, timeout)
+        arguments = (d.spec.task, d.metrics, d.metrics_every, d.metrics_window, timeout, d.watch)
+        if found is not None and found.arguments == arguments:
+            return found
+        evaluator = Evaluator(*arguments)
+        if found is not None:
+            evaluator.load(found.dump())  # the declaration has changed, or the state is of an older protocol
+        return evaluator
 
 
 def _writer(kind: str) -> str:

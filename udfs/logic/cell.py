@@ -12,6 +12,7 @@ from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import build, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner
 from thalweg.udfs.logic.drift_watch import DriftWatch
+from thalweg.udfs.logic.examples import Examples
 from thalweg.udfs.logic.never import NEVER
 
 __all__ = ["Cell", "spec_mark"]
@@ -19,9 +20,9 @@ __all__ = ["Cell", "spec_mark"]
 _PROTOCOL = 2
 # protocol, last event, due, published, snapshots, examples in the good copy, loss, its weight, bytes of the good copy
 _HEAD = struct.Struct("<BqqqqqddI")
-# since protocol 2: examples the model had learned before it became this key's, frozen, mark of the spec, bytes of the
-# watch for drift
-_MORE = struct.Struct("<qB8sI")
+# since protocol 2: examples the model had learned before it became this key's, time of the next update, frozen, mark of
+# the spec, bytes of the watch for drift, bytes of the examples that wait
+_MORE = struct.Struct("<qqB8sII")
 _KEEP_GOOD_BELOW = 1 << 16  # bytes; a larger model keeps no second copy of itself in state
 _GOOD_EVERY = 512  # examples between two copies to roll back to
 _DETECTOR = "ADWIN"
@@ -53,6 +54,10 @@ class Cell:
         Examples that the model had learned before it became this key's: those of the prior, or of a snapshot.
     frozen : bool
         Whether the model has stopped learning, for it grew too large.
+    update_ms : int
+        When the model is to be updated, epoch ms; the smallest long where that is not a matter of time.
+    examples : Examples or bytes
+        What waits for the next update; bytes until it is first used.
     mark : bytes
         ``spec_mark`` of the spec that the model was built from; empty where it was written by a version without marks.
     """
@@ -66,12 +71,14 @@ class Cell:
         "_watch",
         "_weight",
         "due_ms",
+        "examples",
         "frozen",
         "inherited",
         "last_event_ms",
         "mark",
         "published",
         "snapshots",
+        "update_ms",
     )
 
     def __init__(self) -> None:
@@ -88,6 +95,8 @@ class Cell:
         self.snapshots = 0
         self.inherited = 0
         self.frozen = False
+        self.update_ms = NEVER
+        self.examples: Examples | bytes = b""
         self.mark = b""
 
     def empty(self) -> bool:
@@ -102,6 +111,21 @@ class Cell:
         self.inherited = self.published = self._engine.learned
         self.frozen = False
         self.mark = spec_mark(spec)
+
+    def version(self, spec: EngineSpec) -> int:
+        """Return how many examples are behind the model: what it has learned, or what all its versions have."""
+        kept = self.examples
+        aged = kept.aged if isinstance(kept, Examples) else Examples.aged_in(kept)
+        return max(self.engine(spec).learned, aged)
+
+    def exchange(self, engine: Learner) -> None:
+        """Put another version of the model in its place."""
+        self._engine = engine
+
+    def wake_ms(self) -> int:
+        """Return when the cell is to be seen to, epoch ms: for a snapshot or an update; the smallest long for never."""
+        times = [at for at in (self.due_ms, self.update_ms) if at != NEVER]
+        return min(times, default=NEVER)
 
     def sleeping(self) -> bytes:
         """Return the model's bytes where it has not been used since it was read; empty where it is live."""
@@ -137,14 +161,18 @@ class Cell:
         return self._loss if self._weight else None
 
     def drifted(self, loss: float | None) -> bool:
-        """Watch the loss of one more example with River's ADWIN, and return whether it has just found a drift."""
+        """Watch the loss of one more example with River's ADWIN, and return whether it has just risen for good.
+
+        ADWIN also finds that a loss has fallen; a model that has become better has nothing to mend.
+        """
         if loss is None:
             return False
         if isinstance(self._watch, bytes):
             self._watch = DriftWatch.load(self._watch) if self._watch else DriftWatch()
         before = self._watch.value().drifts
         self._watch.add(_DETECTOR, loss)
-        return self._watch.value().drifts > before
+        level = self._watch.level()
+        return self._watch.value().drifts > before and level is not None and level > self._loss
 
     def keep_good(self, spec: EngineSpec, learned: int) -> int:
         """Keep a copy to roll back to, every so many examples, and return its bytes; 0 where none was due."""
@@ -160,7 +188,7 @@ class Cell:
         return self._good_at
 
     def dump(self) -> bytes:
-        """Return the cell as bytes: the heads, the copy to roll back to, the watch for drift, the model."""
+        """Return the cell as bytes: the heads, then good copy, watch for drift, waiting examples, model."""
         blob = self._blob if self._engine is None else self._engine.dump()
         good = self._good if len(self._good) <= _KEEP_GOOD_BELOW else b""
         watch = self._watch if isinstance(self._watch, bytes) else self._watch.state()
@@ -168,7 +196,9 @@ class Cell:
             _PROTOCOL, self.last_event_ms, self.due_ms, self.published, self.snapshots, self._good_at if good else 0,
             self._loss, self._weight, len(good),
         )  # fmt: skip
-        return head + _MORE.pack(self.inherited, self.frozen, self.mark, len(watch)) + good + watch + blob
+        waits = self.examples if isinstance(self.examples, bytes) else self.examples.dump()
+        more = _MORE.pack(self.inherited, self.update_ms, self.frozen, self.mark, len(watch), len(waits))
+        return head + more + good + watch + waits + blob
 
     @classmethod
     def load(cls, data: bytes) -> Cell:
@@ -195,13 +225,15 @@ class Cell:
             cell._weight,
             good,
         ) = _HEAD.unpack_from(data)
-        watch = 0
+        watch = waits = 0
         if protocol == _PROTOCOL:
-            cell.inherited, frozen, mark, watch = _MORE.unpack_from(data, _HEAD.size)
+            cell.inherited, cell.update_ms, frozen, mark, watch, waits = _MORE.unpack_from(data, _HEAD.size)
             cell.frozen, cell.mark = bool(frozen), b"" if mark == bytes(8) else mark
         cell._good = data[begin : begin + good]
-        cell._watch = data[begin + good : begin + good + watch]
-        cell._blob = data[begin + good + watch :]
+        begin += good
+        cell._watch = data[begin : begin + watch]
+        cell.examples = data[begin + watch : begin + watch + waits]
+        cell._blob = data[begin + watch + waits :]
         return cell
 
     def __reduce__(self) -> tuple[Callable[[bytes], Cell], tuple[bytes]]:

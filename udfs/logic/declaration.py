@@ -10,9 +10,12 @@ from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec, Field
-from thalweg.udfs.logic.metrics import default_metrics, unknown_metrics
-from thalweg.udfs.logic.options import OPTIONS, Every
+from thalweg.udfs.logic.options import EVERY_EVENT, OPTIONS, Every
+from thalweg.udfs.logic.retraining import Cadence
+from thalweg.udfs.logic.scorecard import Watch
 from thalweg.udfs.logic.upkeep import Policy
+from thalweg.udfs.logic.warm_source import WarmSource, check_revive
+from thalweg.udfs.logic.watch_options import check_watch
 
 __all__ = ["Declaration", "declare", "field_kind"]
 
@@ -66,17 +69,25 @@ class Declaration:
     label_timeout: int
     order: str | None
     label_default: str | None
+    cadence: Every
+    retrain: str
+    replay_size: int
+    replay_ratio: float
+    buffer_size: int
     snapshot_every: Every
     max_model_size: int
     on_max_model_size: str
     on_spec_change: str
     prior: str
     prior_strength: int
+    warm_start: WarmSource | None
     state_ttl: int | None
+    revive: str
     shards: int
     metrics: tuple[str, ...]
     metrics_every: Every
     metrics_window: int
+    watch: Watch
     on_malformed: str
     model_version: str | None
 
@@ -88,7 +99,15 @@ class Declaration:
             self.on_max_model_size,
             self.prior_strength if self.prior == "global" else None,
             self.on_spec_change,
+            self._cadence(),
         )
+
+    def _cadence(self) -> Cadence | None:
+        if self.cadence == EVERY_EVENT:
+            return None
+        events, time_ms, drift = self.cadence
+        stateful = self.retrain == "stateful"
+        return Cadence(events, time_ms, drift, stateful, self.replay_size, self.replay_ratio, self.buffer_size)
 
 
 def field_kind(name: str, sql_type: str) -> str:
@@ -176,14 +195,9 @@ def declare(
         wrong("task", f"{task} predicts a number, but the OUTPUT is {output.kind}.", "Declare OUTPUT (... DOUBLE).")
     _check_default(values["label-default"], output, wrong)
     _check_prior(options, values, task, wrong)
-    if values["metrics"] is None:
-        values["metrics"] = default_metrics(task, output.kind)
-    for metric in unknown_metrics(task, values["metrics"]):
-        wrong(
-            "metrics",
-            f"'{metric}' is not a metric of {task}.",
-            f"Known: {', '.join(default_metrics(task, output.kind))}.",
-        )
+    check_revive(name, values, wrong)
+    _check_cadence(options, values, wrong)
+    watch = check_watch(options, values, task, output.kind, wrong)
     if problems:
         raise ConfigError(problems)
 
@@ -193,6 +207,7 @@ def declare(
         name=name,
         spec=spec,
         learns=learns,
+        watch=watch,
         sql_types=dict(inputs),
         key=values["key"] or (),
         label_event_id=values["label-event-id"] or values["event-id"],
@@ -200,8 +215,9 @@ def declare(
             field: values[field.replace("_", "-")]
             for field in (
                 "input_table", "event_id", "event_time", "label", "label_table", "label_timeout", "order",
-                "label_default", "snapshot_every", "max_model_size", "on_max_model_size", "on_spec_change", "prior",
-                "prior_strength", "state_ttl", "shards", "metrics", "metrics_every",
+                "label_default", "cadence", "retrain", "replay_size", "replay_ratio", "buffer_size", "snapshot_every",
+                "max_model_size", "on_max_model_size", "on_spec_change", "prior",
+                "prior_strength", "warm_start", "state_ttl", "revive", "shards", "metrics", "metrics_every",
                 "metrics_window", "on_malformed", "model_version",
             )
         },
@@ -234,6 +250,27 @@ def _check_default(default: str | None, output: Field, wrong: Any) -> None:
     pattern = r"[+-]?\d{1,18}" if output.kind == "integer" else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
     if re.fullmatch(pattern, default) is None:
         wrong("label-default", f"'{default}' is not a number as '{output.name}' is.", "Give one, such as 0.")
+
+
+def _check_cadence(options: Mapping[str, str], values: Mapping[str, Any], wrong: Any) -> None:
+    """Hold the options of updates against the cadence."""
+    if values["cadence"] == EVERY_EVENT:
+        for option in ("retrain", "replay-size", "replay-ratio", "buffer-size"):
+            if option in options:
+                what = "is given, and the model learns from every event at once."
+                wrong(option, what, "Add a 'cadence' such as '1 h', or remove it.")
+        return
+    if values["prior"] == "global":
+        wrong("prior", "is given with a 'cadence' other than 'every-event'.", "Remove one of the two.")
+    if values["label"] is None:
+        wrong("cadence", "is given without 'label': there is nothing that could wait.", "Remove it, or name the label.")
+    if not values["replay-size"]:
+        if values["retrain"] == "stateless":
+            wrong(
+                "retrain", "begins anew from old examples, and none are kept.", "Give 'replay-size', such as '10000'."
+            )
+        if values["replay-ratio"]:
+            wrong("replay-ratio", "is given, and no old examples are kept.", "Give 'replay-size', such as '10000'.")
 
 
 def _check_prior(options: Mapping[str, str], values: Mapping[str, Any], task: str, wrong: Any) -> None:

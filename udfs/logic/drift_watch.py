@@ -138,3 +138,8 @@ class DriftWatch(LiveState):
     def value(self) -> DriftCount:
         """Return the counts."""
         return DriftCount(self._drifts, self._n, self._last_at or None, self._skipped)
+
+    def level(self) -> float | None:
+        """Return the detector's estimate of the present mean; None where it has none."""
+        found = getattr(self._detector, "estimation", None)
+        return None if found is None else float(found)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from thalweg.connector.errors import SnapshotError
-from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
+from thalweg.udfs.logic.alert_rules import Alert, AlertBook
+from thalweg.udfs.logic.label_arrivals import LabelArrivals
 from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.options import Every
+from thalweg.udfs.logic.scorecard import Metric, Scorecard, Watch
 
 __all__ = [
     "CORRECTED",
@@ -30,6 +32,7 @@ __all__ = [
     "WITHDRAWN",
     "Evaluator",
     "Metric",
+    "Watch",
 ]
 
 PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER, DEFAULTED, CORRECTED, WITHDRAWN = range(10)
@@ -37,7 +40,7 @@ PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER, DEFAULTED, CO
 timeout; an event was predicted whose label, counted as unknown, had come before it; an event came with its label; no
 label came in time and the default stands for it; another one came after all; the default that it replaces."""
 
-_PROTOCOL = b"\x01"
+_PROTOCOL = b"\x02"
 _COUNTS = (
     "events",
     "labels_matched",
@@ -59,17 +62,6 @@ _EFFECT[:2, TOGETHER] = 1
 _EFFECT[5, DEFAULTED] = _EFFECT[6, CORRECTED] = 1
 
 
-class Metric(NamedTuple):
-    """One figure at one time; ``window`` is ``cumulative`` or ``rolling``, ``count`` the events behind it."""
-
-    metric: str
-    window: str
-    value: float
-    count: int  # type: ignore[assignment]  # the contract's name; nobody counts the fields of a metric
-    window_start_ms: int
-    event_time_ms: int
-
-
 class Evaluator:
     """Metrics and label books of one model.
 
@@ -85,19 +77,28 @@ class Evaluator:
         Labelled events in the rolling window.
     label_timeout_ms : int
         After that an event without a label has expired. Known to 1/64 of itself.
+    watch : Watch
+        What else is measured.
     """
 
-    def __init__(self, task: str, metrics: Sequence[str], every: Every, window: int, label_timeout_ms: int) -> None:
-        self._arguments = (task, tuple(metrics), every, window, label_timeout_ms)
-        self._metrics, self._every, self._window = tuple(metrics), every, window
-        self._ranked = "ROCAUC" in metrics
+    def __init__(
+        self,
+        task: str,
+        metrics: Sequence[str],
+        every: Every,
+        window: int,
+        label_timeout_ms: int,
+        watch: Watch = Watch(),  # noqa: B008  # a tuple never changes
+    ) -> None:
+        self.arguments = (task, tuple(metrics), every, window, label_timeout_ms, watch)
+        self._every = every
         self._timeout = label_timeout_ms
         self._grain = max(1, label_timeout_ms // 64)
         self.counts = dict.fromkeys(_COUNTS, 0)
-        self._sums = {metric: 0.0 for metric in metrics if metric != "ROCAUC"}
-        self._scored = 0
-        self._histogram = RankHistogram(task == "classification")
-        self._recent = np.zeros((0, 5))  # time, score, truth, right, p_true of the rolling window
+        self._card = Scorecard(task, metrics, window, watch)
+        self._arrivals = LabelArrivals(self._grain, label_timeout_ms)
+        self._book = AlertBook(watch.rules)
+        self._alerts: list[Alert] = []
         self._open: dict[int, int] = {}  # events that still wait, by the grain of their time
         self._first_ms = NEVER
         self._now_ms = NEVER
@@ -111,12 +112,13 @@ class Evaluator:
         columns : sequence of sequences
             ``kind``, ``event_time_ms``, ``time_ms`` (when the row came to be), ``score``, ``truth`` (as a number; a
             class: 1.0 or 0.0 for booleans, else 0.0), ``right``, ``p_true``; score is NaN where the model was not
-            ready.
+            ready. For models of classes, or with slices, also the class that was predicted, the true one, and the
+            values of the slices as a JSON array, as text; empty where there is nothing of the kind.
         """
         kind = np.asarray(columns[0], dtype=np.int64)
         event_ms = np.asarray(columns[1], dtype=np.int64)
         time_ms = np.asarray(columns[2], dtype=np.int64)
-        values = np.asarray([columns[3], columns[4], columns[5], columns[6]], dtype=np.float64).T
+        values = self._card.values(columns)
         # A label of a late row has an old time; the clock of the books never runs back.
         time_ms = np.maximum(np.maximum.accumulate(time_ms), self._now_ms)
         emitted: list[Metric] = []
@@ -129,6 +131,11 @@ class Evaluator:
             if self._every.events is not None and self._labelled() >= self._next:
                 emitted += self._emit(self._now_ms)
         return emitted
+
+    def take_alerts(self) -> list[Alert]:
+        """Return the alerts since the last call."""
+        alerts, self._alerts = self._alerts, []
+        return alerts
 
     def on_time(self, now_ms: int) -> list[Metric]:
         """Emit what is due when stream time has reached ``now_ms``.
@@ -178,23 +185,22 @@ class Evaluator:
                     self._open[grain] = waiting
         self._now_ms = int(time_ms[-1])
         self._expire(self._now_ms)
+        matched = kind == MATCHED
+        labelled = matched | (kind == TOGETHER) | (kind == OVERTAKEN)
+        self._arrivals.add(
+            event_ms,
+            (labelled & ~matched) | (kind == PREDICTED),
+            labelled,
+            (time_ms - event_ms)[matched],
+            self._now_ms,
+        )
         first, answered = np.isin(kind, _EVALUATED), np.isfinite(values[:, 0])
         self.counts["not_ready"] += int(first.sum() - (first & answered).sum())
         weight = (first.astype(np.int64) + (kind == CORRECTED) - (kind == WITHDRAWN)) * answered
         used = weight != 0
         if not used.any():
             return
-        weight, (score, truth, right, p_true) = weight[used], values[used].T
-        self._scored += int(weight.sum())
-        if self._ranked:
-            self._histogram.add(score[weight > 0], truth[weight > 0] > 0.5)
-            self._histogram.add(score[weight < 0], truth[weight < 0] > 0.5, -1)
-        for metric in self._sums:
-            # One after the other, so that the sum is the same bits however the rows are cut into blocks.
-            found = weight * losses(metric, score, truth, right > 0.5, p_true)
-            self._sums[metric] = float(np.cumsum(np.concatenate(([self._sums[metric]], found)))[-1])
-        fresh = np.column_stack((time_ms, values))[first & answered]
-        self._recent = np.concatenate((self._recent, fresh))[-self._window :]
+        self._card.add(time_ms[used], values[used], weight[used], (first & answered)[used])
 
     def _expire(self, now_ms: int) -> None:
         """Close the grains whose events can get no label any more."""
@@ -213,34 +219,24 @@ class Evaluator:
         else:
             closes = min(map(self._closes, self._open), default=NEVER)
             self._next = -(-closes // self._every.time_ms) * self._every.time_ms if closes != NEVER else NEVER
-        out: list[Metric] = []
-        time, score, truth, right, p_true = self._recent.T
-        start = int(time[0]) if len(time) else self._first_ms
-        for metric in self._metrics:
-            if metric == "ROCAUC":
-                whole, newest = self._histogram.roc_auc(), roc_auc(score, truth > 0.5)
-            elif self._scored:
-                whole = self._sums[metric] / self._scored
-                newest = float(losses(metric, score, truth, right > 0.5, p_true).mean())
-                if metric == "RMSE":
-                    whole, newest = whole**0.5, newest**0.5
-            else:
-                continue
-            if whole is not None:
-                out.append(Metric(metric, "cumulative", whole, self._scored, self._first_ms, at_ms))
-            if newest is not None:
-                out.append(Metric(metric, "rolling", newest, len(score), start, at_ms))
+        out = self._card.measured(self._first_ms, at_ms)
         for name, value in (*self.counts.items(), ("labels_pending", self.pending())):
             out.append(Metric(name, "cumulative", float(value), self.counts["events"], self._first_ms, at_ms))
+        for name, window, share, count in self._arrivals.measures(at_ms):
+            out.append(Metric(name, window, share, count, self._first_ms, at_ms))
+        out += self._card.sliced(self._first_ms, at_ms)
+        self._alerts += self._book.judge(_judged(out), at_ms)
         return out
 
     def dump(self) -> bytes:
         """Return the state as bytes, first byte the protocol number."""
+        card, histogram, recent = self._card.dump()
         head = json.dumps(
             {
                 "counts": self.counts,
-                "sums": self._sums,
-                "scored": self._scored,
+                **card,
+                "arrivals": self._arrivals.state(),
+                "alerts": self._book.state(),
                 "open": sorted(self._open.items()),
                 "first_ms": self._first_ms,
                 "now_ms": self._now_ms,
@@ -248,9 +244,7 @@ class Evaluator:
             },
             separators=(",", ":"),
         ).encode()
-        filled = np.flatnonzero(self._histogram.counts.any(axis=0))
-        bins = np.vstack((filled, self._histogram.counts[:, filled])).astype("<i8")
-        parts = (head, bins.tobytes(), self._recent.astype("<f8").tobytes())
+        parts = (head, histogram, recent)
         return _PROTOCOL + b"".join(struct.pack("<I", len(part)) + part for part in parts)
 
     def load(self, blob: bytes) -> None:
@@ -261,8 +255,10 @@ class Evaluator:
         SnapshotError
             The bytes are of another protocol or damaged.
         """
-        if blob[:1] != _PROTOCOL:
-            raise SnapshotError(f"evaluation state has protocol {blob[:1].hex() or 'none'}, this version reads 01.")
+        if blob[:1] not in (b"\x01", _PROTOCOL):
+            raise SnapshotError(
+                f"evaluation state has protocol {blob[:1].hex() or 'none'}, this version reads 01 and 02."
+            )
         parts, at = [], 1
         while at < len(blob):
             if at + 4 > len(blob):
@@ -274,20 +270,33 @@ class Evaluator:
             raise SnapshotError("evaluation state is damaged: its parts do not add up.")
         head = json.loads(parts[0])
         self.counts.update(head["counts"])
-        self._sums.update(head["sums"])
-        self._scored, self._first_ms = head["scored"], head["first_ms"]
-        self._now_ms, self._next = head["now_ms"], head["next"]
+        self._first_ms, self._now_ms, self._next = head["first_ms"], head["now_ms"], head["next"]
         self._open = {grain: count for grain, count in head["open"]}
-        bins = np.frombuffer(parts[1], dtype="<i8").reshape(3, -1)
-        self._histogram.counts[:, bins[0]] = bins[1:]
-        self._recent = np.frombuffer(parts[2], dtype="<f8").reshape(-1, 5).copy()
+        self._card.load(head, parts[1], parts[2])
+        if blob[:1] == _PROTOCOL:
+            self._arrivals.load(head["arrivals"])
+            self._book.load(head["alerts"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Flink's Python state pickles what it stores; all there is in that pickle is plain arguments and our own bytes.
-        return (_revive, (*self._arguments, self.dump()))
+        return (_revive, (*self.arguments, self.dump()))
 
 
-def _revive(task: str, metrics: Sequence[str], every: Every, window: int, timeout_ms: int, blob: bytes) -> Evaluator:
-    evaluator = Evaluator(task, metrics, every, window, timeout_ms)
+def _revive(task: str, metrics: Sequence[str], every: Every, window: int, timeout_ms: int, *rest: Any) -> Evaluator:
+    *watch, blob = rest  # the first protocol had no watch
+    evaluator = Evaluator(task, metrics, every, window, timeout_ms, *watch)
     evaluator.load(blob)
     return evaluator
+
+
+def _judged(metrics: Sequence[Metric]) -> dict[str, tuple[float, int, str]]:
+    """Return what rules are held against: the rolling figures, and the cumulative ones where there is no other."""
+    found: dict[str, tuple[float, int, str]] = {}
+    for figure in metrics:
+        if figure.slice and not figure.metric.startswith("worst."):
+            continue
+        if figure.window == "rolling" or (figure.window == "cumulative" and figure.metric not in found):
+            over = {"rolling": f"the last {figure.count} events", "cumulative": f"all {figure.count} events"}
+            told = over[figure.window] + (f" of {figure.slice}" if figure.slice else "")
+            found[figure.metric] = (figure.value, figure.count, told)
+    return found

@@ -6,7 +6,6 @@ same code runs in a plain loop, in a test with a dict, and in Flink's keyed stat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,10 +13,13 @@ from thalweg.connector.errors import RecordError
 from thalweg.udfs.engines.base import EngineSpec, Score
 from thalweg.udfs.logic.block_learning import LATE, BlockLearning
 from thalweg.udfs.logic.cell import Cell, spec_mark
+from thalweg.udfs.logic.examples import Example
 from thalweg.udfs.logic.learning_outcome import Alert, Answers, Outcome
+from thalweg.udfs.logic.loss import loss_of
 from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.origins import Lookup, Origins
 from thalweg.udfs.logic.revision import revise
+from thalweg.udfs.logic.updates import Updates
 from thalweg.udfs.logic.upkeep import Policy, Upkeep
 
 __all__ = [
@@ -150,7 +152,8 @@ class LearningLogic:
         """Take rows one by one; ``changed`` gets the keys whose models have learned."""
         kinds, keys, event_ids, events_ms, times_ms, labels, *features = columns
         origins, names, spec = self._origins, self._names, self.spec
-        prior = origins.prior
+        prior, waits = origins.prior, self._policy.cadence is not None
+        updates = Updates(spec, self._policy, self._upkeep, store.wake, outcome)
         at = -1
         for values in zip(*features, strict=True):
             at += 1
@@ -164,6 +167,8 @@ class LearningLogic:
                     outcome.refuse(event_ids[at], times_ms[at], reason, row, labels[at])
             elif kind == SCORE or kind == SCORE_LATE or cells[key].frozen:
                 cell = cells[key]
+                if waits and updates.due(key, cell, times_ms[at]):
+                    changed.add(key)
                 engine = origins.answering(key) if cell.empty() else cell.engine(spec)
                 score, learned = engine.score((row,))[0], engine.learned
                 if prior is not None and not cell.empty():
@@ -172,11 +177,20 @@ class LearningLogic:
                 cell = cells[key]
                 if cell.empty():
                     origins.start(key, cell)
+                if waits:
+                    updates.due(key, cell, times_ms[at])
                 if times_ms[at] >= cell.due_ms != NEVER:
                     self._upkeep.publish(key, cell, cell.due_ms, outcome)
                 engine = cell.engine(spec)
                 learned = engine.learned
                 try:
+                    if waits:
+                        example = Example(event_ids[at] or "", events_ms[at], labels[at], values)
+                        score = updates.wait(key, cell, row, example, times_ms[at])
+                        changed.add(key)
+                        if kind == STEP:
+                            answers.add(event_ids[at], key, events_ms[at], score, learned, labels[at])
+                        continue
                     score = engine.step(row, labels[at])
                 except RecordError as error:
                     score = engine.score((row,))[0]
@@ -186,7 +200,7 @@ class LearningLogic:
                     if prior is not None:
                         score = origins.blended(cell, row, score, learned)
                         self._teach_prior(prior, row, labels[at], times_ms[at], outcome)
-                    loss = self._loss(score, labels[at])
+                    loss = loss_of(spec, score, labels[at])
                     cell.note(events_ms[at], loss)
                     self._upkeep.after(key, cell, times_ms[at], loss, store.wake, outcome)
             if kind != LEARN:
@@ -201,10 +215,13 @@ class LearningLogic:
         outcome = Outcome()
         for key in store.due(now_ms):
             cell = store.get(key)
-            if cell is not None and cell.due_ms != NEVER and cell.due_ms <= now_ms:
+            if cell is not None and NEVER != cell.wake_ms() <= now_ms:
                 self._wake_up(key, cell, store, now_ms, outcome)
-                if not cell.frozen:
+                Updates(self.spec, self._policy, self._upkeep, store.wake, outcome).due(key, cell, now_ms)
+                if cell.due_ms != NEVER and cell.due_ms <= now_ms and not cell.frozen:
                     self._upkeep.publish(key, cell, cell.due_ms, outcome)
+                if cell.wake_ms() != NEVER:
+                    store.wake(key, cell.wake_ms())
                 store.put(key, cell)
         return outcome
 
@@ -236,6 +253,8 @@ class LearningLogic:
         if cell.frozen and len(blob) <= self._policy.max_model_size:
             cell.frozen = False
         if cell.mark in (b"", self._mark):
+            if cell.examples and self._policy.cadence is None:
+                Updates(self.spec, self._policy, self._upkeep, store.wake, outcome).finish(key, cell, at_ms)
             return
         engine = revise(store.spec(cell.mark), self.spec, blob, self._policy.on_spec_change)
         inherited = cell.inherited
@@ -255,13 +274,3 @@ class LearningLogic:
         except RecordError:
             return  # the key's own model took the row; a prior that cannot has nothing to say about it
         self._upkeep.keep_healthy(_PRIOR, prior, time_ms, outcome)
-
-    def _loss(self, score: Score, label: Any) -> float | None:
-        """Return how wrong an answer was: log loss of two classes, 0 or 1 of more, squared error of a number."""
-        if score.score is None or label is None:
-            return None
-        if self.spec.task == "classification":
-            if isinstance(label, bool):
-                return -math.log(max(score.score if label else 1.0 - score.score, 1e-15))
-            return float(score.label != str(label))
-        return float(score.score - label) ** 2 if isinstance(label, int | float) else None

@@ -10,24 +10,26 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from thalweg.udfs.logic.confusion import OF_CLASSES, OF_EVENTS, by_decisions
 
-__all__ = ["RankHistogram", "default_metrics", "losses", "roc_auc", "unknown_metrics"]
+__all__ = ["RankHistogram", "default_metrics", "known_metrics", "losses", "roc_auc", "unknown_metrics"]
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_BINARY = ("ROCAUC", "LogLoss", "Accuracy", "Brier")
+_BINARY = ("ROCAUC", "LogLoss", "Accuracy", "Brier", "ECE")
 _MULTI = ("LogLoss", "Accuracy")
 _NUMERIC = ("MAE", "RMSE")
+_MORE = {"boolean": (), "string": ("ECE",), "number": ("MSE", "MAPE", "SMAPE", "RMSLE", "R2")}
 _FLOOR = 1e-15  # keeps the logarithm finite; the same bound as scikit-learn's old log_loss and River's
 
 
 def default_metrics(task: str, output_kind: str) -> tuple[str, ...]:
-    """Return the metrics of a task, all that there are and the default.
+    """Return the metrics that a task has by default.
 
     Examples
     --------
     >>> default_metrics("classification", "boolean")
-    ('ROCAUC', 'LogLoss', 'Accuracy', 'Brier')
+    ('ROCAUC', 'LogLoss', 'Accuracy', 'Brier', 'ECE')
     """
     if task == "classification":
         return _BINARY if output_kind == "boolean" else _MULTI
@@ -40,10 +42,27 @@ def default_metrics(task: str, output_kind: str) -> tuple[str, ...]:
     return _NUMERIC
 
 
-def unknown_metrics(task: str, names: Iterable[str]) -> list[str]:
-    """Return those names that no metric of the task has."""
-    known = {*_BINARY, *_MULTI} if task == "classification" else set(default_metrics(task, "number"))
-    return [name for name in names if name not in known]
+def known_metrics(task: str, output_kind: str) -> tuple[str, ...]:
+    """Return all metrics of a task; of those that have options, such as ``FBeta(beta=2)``, the bare name.
+
+    Examples
+    --------
+    >>> known_metrics("regression", "number")
+    ('MAE', 'RMSE', 'MSE', 'MAPE', 'SMAPE', 'RMSLE', 'R2')
+    """
+    default = default_metrics(task, output_kind)
+    if task in ("anomaly", "clustering", "bandit"):
+        return default
+    if task != "classification":
+        return default + _MORE["number"]
+    decided = (*OF_EVENTS, *OF_CLASSES) if output_kind == "boolean" else OF_CLASSES
+    return default + _MORE["boolean" if output_kind == "boolean" else "string"] + decided
+
+
+def unknown_metrics(task: str, names: Iterable[str], output_kind: str = "number") -> list[str]:
+    """Return those names that no metric of the task has, or whose options cannot be read."""
+    known = set(known_metrics(task, output_kind))
+    return [name for name in names if not (name in known or (name.partition("(")[0] in known and by_decisions(name)))]
 
 
 def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], p_true: Floats) -> Floats:
@@ -52,7 +71,8 @@ def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], 
     Parameters
     ----------
     metric : str
-        ``LogLoss``, ``Accuracy``, ``Brier``, ``MAE``, ``RMSE``, or ``Reward``: what a bandit's arms have brought.
+        ``LogLoss``, ``Accuracy``, ``Brier``, ``MAE``, ``RMSE``, ``MSE``, ``MAPE`` and ``SMAPE`` (in percent),
+        ``RMSLE`` (what is below 0 counts as 0), or ``Reward``: what a bandit's arms have brought.
     score, truth : array of float, shape (n,)
         The served score and the truth as a number.
     right : array of bool, shape (n,)
@@ -73,32 +93,41 @@ def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], 
         return np.asarray(truth, dtype=np.float64)
     if metric == "MAE":
         return np.asarray(np.abs(score - truth), dtype=np.float64)
+    if metric in ("MAPE", "SMAPE"):
+        size = np.abs(truth) if metric == "MAPE" else (np.abs(truth) + np.abs(score)) / 2
+        # As in River: a share of nothing is no error.
+        return np.asarray(100 * np.abs(score - truth) / np.where(size == 0, np.inf, size), dtype=np.float64)
+    if metric == "RMSLE":
+        score, truth = np.log1p(np.maximum(score, 0)), np.log1p(np.maximum(truth, 0))
     return np.asarray(np.square(score - truth), dtype=np.float64)
 
 
-def roc_auc(score: Floats, positive: NDArray[np.bool_]) -> float | None:
+def roc_auc(score: Floats, positive: NDArray[np.bool_], weight: Floats | None = None) -> float | None:
     """Return the exact area under the ROC curve (ties count half); None where only one class is present.
 
     References
     ----------
-    Mann and Whitney (1947): the area equals the normalised rank sum.
+    Mann and Whitney (1947): the area equals the share of (positive, negative) pairs in the right order.
 
     Examples
     --------
     >>> roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
     0.75
     """
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if positives == 0 or negatives == 0:
-        return None
+    weight = np.ones(len(score)) if weight is None else weight
     order = np.argsort(score, kind="stable")
     ranked = score[order]
-    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-    counts = np.diff(np.concatenate((starts, [len(ranked)])))
-    ranks = np.repeat(starts + (counts + 1) / 2, counts)
-    rank_sum = float(ranks[positive[order]].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1]))) if len(ranked) else order
+    # Of each group of ties: the weight of either class.
+    negatives, positives = (
+        np.add.reduceat(np.where(positive[order] == side, weight[order], 0.0), starts) if len(ranked) else np.zeros(0)
+        for side in (False, True)
+    )
+    pairs = float(negatives.sum() * positives.sum())
+    if pairs == 0:
+        return None
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + negatives / 2)).sum() / pairs)
 
 
 class RankHistogram:

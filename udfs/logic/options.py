@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from thalweg.udfs.engines.choices import one_of
 from thalweg.udfs.engines.durations import parse_duration_ms
+from thalweg.udfs.logic.alert_rules import parse_rules
+from thalweg.udfs.logic.warm_source import parse_warm_source
 
-__all__ = ["OPTIONS", "Every", "Option"]
+__all__ = ["EVERY_EVENT", "OPTIONS", "Every", "Option"]
 
 
 class Every(NamedTuple):
@@ -20,6 +22,9 @@ class Every(NamedTuple):
     events: int | None
     time_ms: int | None
     drift: bool = False
+
+
+EVERY_EVENT = Every(1, None)
 
 
 class Option(NamedTuple):
@@ -81,6 +86,24 @@ def _every_or_drift(text: str) -> Every:
     return (_every(rest[0]) if rest else Every(None, None))._replace(drift=len(rest) < len(parts))
 
 
+def _cadence(text: str) -> Every:
+    return EVERY_EVENT if text.strip() == "every-event" else _every_or_drift(text)
+
+
+def _whole(text: str) -> int:
+    return 0 if text.strip() == "0" else _count(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number.") from None
+    if not 0 <= value <= 1000:
+        raise ValueError(f"'{text}' is not between 0 and 1000.")
+    return value
+
+
 def _bytes(text: str) -> int:
     number, factor = text.lower().replace(" ", ""), 1
     for suffix, size in (("kb", 1 << 10), ("mb", 1 << 20), ("b", 1)):
@@ -123,7 +146,21 @@ OPTIONS: dict[str, Option] = {
         "`event-time`: rows of a key in the order of their time, repeatable; `arrival`: at once, in the order"
         " they come",
     ),
-    "cadence": Option(one_of("every-event"), "every-event", True, "when the model learns"),
+    "cadence": Option(
+        _cadence,
+        "every-event",
+        True,
+        "when the model learns: `every-event`, or in updates: `100 events`, `1 h`, `on-drift`, `1 d, on-drift`",
+    ),
+    "retrain": Option(
+        one_of("stateful", "stateless"),
+        "stateful",
+        True,
+        "an update goes on from what was learned, or begins anew from the `replay-size` newest examples",
+    ),
+    "replay-size": Option(_whole, "0", True, "old examples that are kept, for updates"),
+    "replay-ratio": Option(_share, "0", True, "old examples that an update learns again with each new one"),
+    "buffer-size": Option(_count, "10000", True, "labels that wait at most; then an update comes whatever the cadence"),
     "snapshot-every": Option(
         _every_or_drift,
         "10 min",
@@ -154,13 +191,43 @@ OPTIONS: dict[str, Option] = {
     "prior-strength": Option(
         _count, "10", True, "examples of its own until which the prior's answers are blended with a key's"
     ),
+    "warm-start": Option(
+        parse_warm_source,
+        None,
+        True,
+        "what a key without a model starts from: a snapshot file such as `/models/delay.avro`, or a topic with"
+        " snapshots, `delay.snapshots?brokers=host:9092`, with `&model=` for those of another model and"
+        " `&kafka-config=` for a file of security settings",
+    ),
     "state-ttl": Option(parse_duration_ms, None, True, "a key idle that long is forgotten"),
+    "revive": Option(
+        one_of("never", "snapshot"),
+        "never",
+        True,
+        "`snapshot`: a key that was forgotten and returns goes on from its last snapshot in the topic of `warm-start`",
+    ),
     "shards": Option(
         _count, "32", False, "into how many parts the keys are dealt; bounds the parallelism. Fixed for a job's life"
     ),
     "metrics": Option(_names, None, False, "names of metrics; default by task"),
     "metrics-every": Option(_every, "1 h", False, "how often metrics are emitted: `1 h`, `1000 events`"),
     "metrics-window": Option(_count, "5000", False, "how many of the newest labelled events the rolling metrics span"),
+    "metrics-half-life": Option(
+        _count,
+        None,
+        False,
+        "labelled events after which an event counts half in the fading metrics; default: a tenth of `metrics-window`",
+    ),
+    "slices": Option(
+        _names, None, False, "columns of the input table; metrics are also told per value, and the worst value named"
+    ),
+    "alerts": Option(
+        parse_rules,
+        None,
+        False,
+        "rules such as `critical: ROCAUC < 0.7 for 10 min; label-coverage < 0.5`, or `none`; default:"
+        " `vs-baseline < 0 for 1 h min-samples 1000`",
+    ),
     "on-malformed": Option(
         one_of("dead-letter", "fail"),
         "dead-letter",

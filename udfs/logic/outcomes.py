@@ -10,13 +10,21 @@ from typing import Any
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.logic.evaluation import CORRECTED, WITHDRAWN
 
-__all__ = ["OUTCOME_KINDS", "OUTCOME_ORDER", "outcome_columns"]
+__all__ = ["OUTCOME_ORDER", "outcome_columns", "outcome_kinds"]
 
-OUTCOME_KINDS = ("integer", "string", "integer", "integer", "number", "string", "string", "string")
-"""Kinds of a block's columns: kind, event id, event ms, row ms, score, class, probabilities as JSON, truth."""
+_KINDS = ("integer", "string", "integer", "integer", "number", "string", "string", "string")
 
 OUTCOME_ORDER = (3, (0, 1))
 """Where a row has its time, and what decides between rows of one time: kind, then event id."""
+
+
+def outcome_kinds(slices: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the kinds of a block's columns.
+
+    They are kind, event id, event ms, row ms, score, class, probabilities as JSON, truth; and with slices their values
+    as a JSON array.
+    """
+    return (*_KINDS, "string") if slices else _KINDS
 
 
 def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str | None = None) -> list[list[Any]]:
@@ -27,14 +35,14 @@ def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str
     spec : EngineSpec
         Its task and output say how a truth is read.
     columns : sequence of lists
-        Of the kinds of ``OUTCOME_KINDS``; the truth is text as Flink's CAST to STRING gives it.
+        Of the kinds of ``outcome_kinds``; the truth is text as Flink's CAST to STRING gives it.
     default : str, optional
         The label of events that got none in time. A label that corrects it becomes two rows: one takes the default
         back, one has the label.
     """
     if default is not None and CORRECTED in columns[0]:
         columns = _with_withdrawn(columns, default)
-    kinds, _, events_ms, rows_ms, scores, predicted, details, truths = columns
+    kinds, _, events_ms, rows_ms, scores, predicted, details, truths, *slices = columns
     read = _class if spec.task == "classification" else _number
     if spec.output.kind == "boolean":
         read = _boolean
@@ -43,14 +51,15 @@ def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str
         for score, label, detail, truth in zip(scores, predicted, details, truths, strict=True)
     ]
     score, truth_number, right, p_true = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
-    return [kinds, events_ms, rows_ms, score, truth_number, right, p_true]
+    texts = [predicted, truths] if read is _class else [[], []]
+    return [kinds, events_ms, rows_ms, score, truth_number, right, p_true, *texts, *(slices or [[]])]
 
 
 def _with_withdrawn(columns: Sequence[list[Any]], default: str) -> list[list[Any]]:
     rows: list[tuple[Any, ...]] = []
     for row in zip(*columns, strict=True):
         if row[0] == CORRECTED:
-            rows.append((WITHDRAWN, *row[1:-1], default))
+            rows.append((WITHDRAWN, *row[1:7], default, *row[8:]))
         rows.append(row)
     return list(map(list, zip(*rows, strict=True)))
 

@@ -11,6 +11,7 @@ from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.learning_outcome import Alert, Outcome, Published
 from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.options import Every
+from thalweg.udfs.logic.retraining import Cadence
 
 __all__ = ["LOOK_EVERY", "Policy", "Upkeep"]
 
@@ -36,6 +37,8 @@ class Policy:
         Examples of its own after which a key needs the prior no more; None: there is no prior.
     on_spec_change : str
         As in ``revision.revise``.
+    cadence : Cadence or None
+        When models are updated; None: with every label.
     """
 
     snapshot_every: Every
@@ -43,6 +46,7 @@ class Policy:
     on_max_model_size: str = "freeze"
     prior_strength: int | None = None
     on_spec_change: str = "fail"
+    cadence: Cadence | None = None
 
 
 class Upkeep:
@@ -55,18 +59,33 @@ class Upkeep:
         self, key: str, cell: Cell, time_ms: int, loss: float | None, wake: Callable[[str, int], None], outcome: Outcome
     ) -> None:
         """See to everything after one example was learned."""
-        learned = cell.engine(self._spec).learned
-        if not self.keep_healthy(key, cell, time_ms, outcome):
-            return
+        if self.keep_healthy(key, cell, time_ms, outcome):
+            drifted = self._every.drift and cell.drifted(loss)
+            self._announce(key, cell, time_ms, drifted, wake, outcome)
+
+    def updated(
+        self, key: str, cell: Cell, time_ms: int, drifted: bool, wake: Callable[[str, int], None], outcome: Outcome
+    ) -> None:
+        """See to size and the next snapshot after the model has been updated with many examples."""
+        size = cell.keep_good(self._spec, cell.engine(self._spec).learned)
+        if size > self._policy.max_model_size:
+            self._too_large(key, cell, size, time_ms, outcome)
+        else:
+            self._announce(key, cell, time_ms, drifted and self._every.drift, wake, outcome)
+
+    def _announce(
+        self, key: str, cell: Cell, time_ms: int, drifted: bool, wake: Callable[[str, int], None], outcome: Outcome
+    ) -> None:
+        """Publish the model, or note when it is to be published."""
         every = self._every
-        if every.drift and cell.drifted(loss):
+        if drifted:
             self.publish(key, cell, time_ms, outcome)
         elif every.events is not None:
-            if learned - cell.published >= every.events:
+            if cell.version(self._spec) - cell.published >= every.events:
                 self.publish(key, cell, time_ms, outcome)
         elif every.time_ms is not None and cell.due_ms == NEVER:
             cell.due_ms = (time_ms // every.time_ms + 1) * every.time_ms
-            wake(key, cell.due_ms)
+            wake(key, cell.wake_ms())
 
     def keep_healthy(self, key: str, cell: Cell, time_ms: int, outcome: Outcome) -> bool:
         """Look every so many examples at health and size, and return whether the model is still the one it was."""
@@ -97,10 +116,9 @@ class Upkeep:
     def publish(self, key: str, cell: Cell, at_ms: int, outcome: Outcome) -> None:
         """Publish a model as of ``at_ms``; one that is too large is reported instead, and treated by the policy."""
         self.heal(key, cell, at_ms, outcome)
-        engine = cell.engine(self._spec)
         cell.due_ms = NEVER
-        cell.published = engine.learned
-        blob = engine.dump()
+        cell.published = version = cell.version(self._spec)
+        blob = cell.engine(self._spec).dump()
         if len(blob) > self._policy.max_model_size:
             self._too_large(key, cell, len(blob), at_ms, outcome)
             return
@@ -108,7 +126,7 @@ class Upkeep:
         metrics = {} if loss is None or not math.isfinite(loss) else {"progressive_loss": loss}
         slot = cell.snapshots % 2
         cell.snapshots += 1
-        outcome.published.append(Published(key, blob, engine.learned, cell.last_event_ms, at_ms, metrics, slot))
+        outcome.published.append(Published(key, blob, version, cell.last_event_ms, at_ms, metrics, slot))
 
     def _too_large(self, key: str, cell: Cell, size: int, at_ms: int, outcome: Outcome) -> None:
         limit, then = self._policy.max_model_size, self._policy.on_max_model_size

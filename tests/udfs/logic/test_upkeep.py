@@ -72,7 +72,7 @@ def changed(policy: str, text: str, store: Store) -> LearningLogic:
 
 def test_another_model_text_is_refused_with_the_choice_spelled_out() -> None:
     store = Store(through_bytes=True)
-    with pytest.raises(SnapshotError, match="'on-spec-change' = 'keep'.*or 'reset'"):
+    with pytest.raises(SnapshotError, match=r"'on-spec-change' = 'keep'.*or 'reset'"):
         changed("fail", TREE, store).on_rows(learn(1, 100), store)
 
 

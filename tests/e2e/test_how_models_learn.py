@@ -1,4 +1,4 @@
-"""Labels by default, and a prior for new keys: two models in one real job, each held against a plain River loop."""
+"""Labels by default, a prior for new keys, updates: three models in one real job, each against a plain River loop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.cluster
 START_MS = 1_700_000_000_000
 TIMEOUT_MS = 60_000
 EVENTS = 400
+UPDATE_MS = 50_000
 MODEL = "preprocessing.StandardScaler() | linear_model.LogisticRegression()"
 
 
@@ -73,9 +74,11 @@ def found(broker: str, shown: list[Shown]) -> dict[str, list[dict[str, Any]]]:
         " 'label-default' = 'false', 'metrics-every' = '1 d');\n"
         + f"CREATE MODEL warm INPUT (a DOUBLE, b DOUBLE) OUTPUT (y BOOLEAN) WITH ({common}, 'label' = 'y',"
         " 'key' = 'u', 'prior' = 'global', 'prior-strength' = '3');\n"
+        + f"CREATE MODEL slow INPUT (a DOUBLE, b DOUBLE) OUTPUT (y BOOLEAN) WITH ({common}, 'label' = 'y',"
+        f" 'cadence' = '{UPDATE_MS} ms');\n"
         + result_tables(broker, "clicks")
-        + "INSERT INTO predictions SELECT * FROM click_predictions UNION ALL SELECT * FROM warm_predictions;\n"
-        + "INSERT INTO metrics SELECT * FROM click_metrics;\n"
+        + "INSERT INTO predictions SELECT * FROM click_predictions UNION ALL SELECT * FROM warm_predictions"
+        " UNION ALL SELECT * FROM slow_predictions;\n" + "INSERT INTO metrics SELECT * FROM click_metrics;\n"
     )
     return results(broker, "clicks", ("predictions", "metrics"))
 
@@ -147,3 +150,16 @@ def test_a_new_user_starts_from_the_prior(found: Any, shown: list[Shown]) -> Non
         seen += 1
     assert inherited
     assert [(name, score) for name, score, _ in scores(found, "warm")] == expected
+
+
+def test_updates_come_at_whole_multiples_of_their_time(found: Any, shown: list[Shown]) -> None:
+    model, waiting, learned, last, expected = pipeline(), [], 0, 0, []
+    for event in shown:
+        x, y = {"a": event.a, "b": event.b}, event.a > 0.3
+        if event.ms // UPDATE_MS > last:
+            for row, label in waiting:
+                model.learn_one(row, label)
+            learned, waiting, last = learned + len(waiting), [], event.ms // UPDATE_MS
+        expected.append((event.id, model.predict_proba_one(x)[True] if learned else None, learned))
+        waiting.append((x, y))
+    assert scores(found, "slow") == expected

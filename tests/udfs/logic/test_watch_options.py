@@ -1,0 +1,44 @@
+"""The options of the evaluation are held against each other, the task and the label."""
+
+from __future__ import annotations
+
+import pytest
+from thalweg.connector.errors import ConfigError
+from thalweg.udfs.logic.declaration import Declaration, declare
+
+
+def declared(output: str = "BOOLEAN", **options: str) -> Declaration:
+    given = {"provider": "river", "model": "m", "input-table": "t", "event-id": "id", "label": "y"}
+    given |= {name.replace("_", "-"): text for name, text in options.items()}
+    return declare("m", [("a", "DOUBLE")], [("y", output)], {k: v for k, v in given.items() if v}, (), True)
+
+
+def test_by_default_there_is_one_rule_and_a_half_life_of_a_tenth() -> None:
+    watch = declared().watch
+    assert [rule.condition() for rule in watch.rules] == ["vs-baseline < 0"]
+    assert (watch.half_life, watch.slices, watch.baselines) == (500, (), True)
+    assert declared(alerts="none").watch.rules == ()
+    assert declared("DOUBLE", task="anomaly").watch.rules == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"metrics": "FBeta(gamma=1)"}, "'FBeta(gamma=1)' is not a metric"),
+        ({"metrics_half_life": "2000"}, "more than a fifth of 'metrics-window'"),
+        ({"alerts": "MAE < 3"}, "the rule 'MAE < 3' names what is not measured"),
+        ({"alerts": "worst.LogLoss > 3"}, "Measured: ROCAUC"),
+        ({"alerts": "quality good"}, "the rule 'quality good' is not of the form"),
+        ({"task": "anomaly", "label": "", "slices": "a"}, "option 'slices': is given without 'label'"),
+    ],
+)
+def test_what_does_not_fit_is_told(options: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        declared("DOUBLE" if "task" in options else "BOOLEAN", **options)
+    assert named in str(error.value)
+
+
+def test_every_kind_of_metric_can_be_named() -> None:
+    assert declared(metrics="ROCAUC, F1, FBeta(beta=2), ECE, CohenKappa").metrics[2] == "FBeta(beta=2)"
+    assert declared("STRING", metrics="ECE, MacroF1").metrics == ("ECE", "MacroF1")
+    assert declared("DOUBLE", metrics="R2, SMAPE", slices="a, b", alerts="worst.MAE > 3").watch.slices == ("a", "b")

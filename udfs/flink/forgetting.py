@@ -1,0 +1,66 @@
+"""Forgets the keys of a shard that have been idle for too long, and frees what they held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyflink.common import Types
+from pyflink.datastream.functions import RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor
+
+__all__ = ["Forgetting"]
+
+_STEPS = 4  # looks per time to live
+
+
+class Forgetting:
+    """Remembers when each key of the current shard last learned, and removes the idle ones from its state.
+
+    Flink's own time to live is not used: on the heap, the background clean-up looks at five whole maps on every access
+    and copies each of their entries, so that a shard of thousands of models comes to a halt; and without it nothing is
+    freed. Nor would it reach the models that Python caches. Here an idle key is out of Java and Python alike, between
+    one time to live and one and a half after it last learned, by the clock of the machine; what a key costs is a number
+    in state that is written once per quarter of that time.
+
+    Parameters
+    ----------
+    runtime_context : RuntimeContext
+        Of the operator.
+    ttl_ms : int
+        Time to live, ms.
+    """
+
+    def __init__(self, runtime_context: RuntimeContext, ttl_ms: int) -> None:
+        self._ttl_ms, self._step_ms = ttl_ms, max(1, ttl_ms // _STEPS)
+        self._seen = runtime_context.get_map_state(MapStateDescriptor("seen", Types.STRING(), Types.LONG()))
+        self._asked: dict[Any, int] = {}
+
+    def touch(self, key: str, ctx: Any) -> None:
+        """Note that a key has learned."""
+        timers = ctx.timer_service()
+        now_ms = timers.current_processing_time()
+        step_ms = now_ms // self._step_ms * self._step_ms
+        if self._seen.get(key) != step_ms:
+            self._seen.put(key, step_ms)
+        shard = str(ctx.get_current_key())
+        if self._asked.get(shard, 0) <= now_ms:  # the timer survives a restart, and one that is set twice comes once
+            self._asked[shard] = step_ms + self._step_ms
+            timers.register_processing_time_timer(step_ms + self._step_ms)
+
+    def sweep(self, models: Any, ctx: Any) -> int:
+        """Remove the idle keys from the map of models, and return how many are left."""
+        timers = ctx.timer_service()
+        now_ms = timers.current_processing_time()
+        last_ms = now_ms - self._ttl_ms - self._step_ms
+        left = 0
+        for key, seen_ms in list(self._seen.items()):
+            if seen_ms <= last_ms:
+                self._seen.remove(key)
+                models.remove(key)
+            else:
+                left += 1
+        if left:
+            next_ms = (now_ms // self._step_ms + 1) * self._step_ms
+            self._asked[str(ctx.get_current_key())] = next_ms
+            timers.register_processing_time_timer(next_ms)
+        return left
