@@ -25,7 +25,7 @@ class Places:
     """A map from record key to the place of the newest record of that key.
 
     Keys are kept as hashes of 64 bits, in sorted arrays: 20 bytes per key, whatever its length. Two keys of one hash
-    share a place, so whoever reads the record has to look at its key; among a million keys the odds are 1 in 30 million.
+    share a place, so whoever reads the record has to look at its key; among a million keys that is one in 37 million.
 
     Examples
     --------

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import click
 
-NAMES = ("learning", "demo", "inference", "latency", "neural", "export", "midas")
+NAMES = (
+    "learning",
+    "demo",
+    "inference",
+    "latency",
+    "neural",
+    "export",
+    "midas",
+    "cadence",
+    "cold_start",
+    "active_keys",
+    "evaluation",
+)
 
 
 @click.command()
@@ -17,14 +29,16 @@ NAMES = ("learning", "demo", "inference", "latency", "neural", "export", "midas"
     "--data", type=click.Path(path_type=Path), help="Folder with reference data, for benchmarks that need it."
 )
 @click.option("--rows", type=click.IntRange(1000), help="Rows, where the benchmark's own number is too many.")
-def main(name: str, data: Path | None, rows: int | None) -> None:
+@click.option("--cases", help="Only these cases, between commas, of a benchmark that can run some of its cases.")
+def main(name: str, data: Path | None, rows: int | None, cases: str | None) -> None:
     """Run the benchmark NAME.
 
     \b
     Example:
       python -m tests.bench learning --rows 200000
     """
-    figures = importlib.import_module(f"tests.bench.bench_{name}").run(data, rows)
+    only = {} if cases is None else {"cases": cases}
+    figures = importlib.import_module(f"tests.bench.bench_{name}").run(data, rows, **only)
     click.echo(json.dumps(figures))
 
 

@@ -129,9 +129,7 @@ class LearningOperator(KeyedProcessFunction):
         yield from self._rows(self._logic.on_time(timestamp, store))
 
     def _store(self, ctx: Any) -> _FlinkStore:
-        return _FlinkStore(
-            self._models, self._prior, self._specs, self._due, ctx, self._event_time, self._forgetting
-        )
+        return _FlinkStore(self._models, self._prior, self._specs, self._due, ctx, self._event_time, self._forgetting)
 
     def _rows(self, outcome: Outcome) -> Iterator[Row]:
         columns = outcome.answers.columns

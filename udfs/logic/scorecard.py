@@ -169,7 +169,7 @@ class Scorecard:
             for metric in self._base_metrics:
                 figure(f"baseline.{base}.{metric}", metric, totals, rows)
         for window in windows if self._base_metrics else ():
-            mine, *others = (figures[name, window] for name in (self._loss, *self._rivals()))
+            mine, *others = (figures[name, window] for name in (self._loss or "", *self._rivals()))
             if mine is not None and None not in others:
                 best = min(other for other in others if other is not None)
                 # Held between -1 and 1, also where the better one makes no mistake at all.

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
-from test_forgetting import Clocked
 from test_operators import Flink
 from thalweg.connector import topic_log
 from thalweg.connector.errors import ConfigError, SetupError
@@ -22,6 +21,19 @@ from thalweg.udfs.flink.warm_start import open_warm_start
 from thalweg.udfs.logic.declaration import Declaration, declare
 from thalweg.udfs.logic.learning import SCORE, STEP, learning_kinds
 from thalweg.udfs.logic.packing import pack_columns
+
+
+class Arriving(Flink):
+    """In the order of arrival, with timers that never come."""
+
+    def current_processing_time(self) -> int:
+        return 1
+
+    def register_processing_time_timer(self, ms: int) -> None:
+        pass
+
+    def get_current_key(self) -> int:
+        return 0
 
 
 def declared(provider: str = "river", model: str = "linear_model.LogisticRegression()", **options: str) -> Declaration:
@@ -39,9 +51,7 @@ def snapshot(d: Declaration, key: str, examples: int, kind: str = "river") -> Sn
 
 
 def block(d: Declaration, *rows: tuple[Any, ...]) -> bytes:
-    return pack_columns(
-        list(zip(learning_kinds(d.spec), map(list, zip(*rows, strict=True)), strict=True)), len(rows)
-    )
+    return pack_columns(list(zip(learning_kinds(d.spec), map(list, zip(*rows, strict=True)), strict=True)), len(rows))
 
 
 def learned(out: list[Any]) -> list[int]:
@@ -104,8 +114,7 @@ def test_a_forgotten_key_that_returns_goes_on_from_its_last_snapshot(broker: str
     topic.publish(snapshot(declared(), "k1", 10))
     place = f"{topic_name}?brokers={broker}"
     d = declared(warm_start=place, revive="snapshot", state_ttl="1 h", snapshot_every="1 min")
-    flink = Flink(LearningOperator(d, False))
-    flink.register_processing_time_timer = lambda ms: None  # type: ignore[attr-defined]
+    flink = Arriving(LearningOperator(d, False))
     step = block(d, (STEP, "k1", "e", 1, 1, True, 1.0))
     assert learned(flink.element(step)) == [10]
     assert learned(flink.element(step)) == [11]
@@ -113,8 +122,7 @@ def test_a_forgotten_key_that_returns_goes_on_from_its_last_snapshot(broker: str
     flink.states["models"].clear()  # as after 'state-ttl'
     assert learned(flink.element(step)) == [12]
     flink.states["models"].clear()
-    never = Flink(LearningOperator(declared(warm_start=place), False))
-    never.register_processing_time_timer = lambda ms: None  # type: ignore[attr-defined]
+    never = Arriving(LearningOperator(declared(warm_start=place), False))
     topic.publish(snapshot(declared(), "k1", 15))
     assert learned(never.element(step)) == [12]
     never.operator.close()

@@ -17,9 +17,7 @@ TEXTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min
 @pytest.mark.parametrize("name", [*OF_EVENTS, *OF_CLASSES])
 @settings(max_examples=15, deadline=None)
 @given(booleans=BOOLEANS, texts=TEXTS)
-def test_counts_are_as_good_as_rows(
-    name: str, booleans: list[tuple[bool, bool]], texts: list[tuple[str, str]]
-) -> None:
+def test_counts_are_as_good_as_rows(name: str, booleans: list[tuple[bool, bool]], texts: list[tuple[str, str]]) -> None:
     options = {"beta": 2.0} if "FBeta" in name else {}
     text = name + ("(beta=2.0)" if options else "")
     assert by_decisions(text)

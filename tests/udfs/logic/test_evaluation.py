@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 from thalweg.connector.errors import SnapshotError
+from thalweg.udfs.logic.alert_rules import parse_rules
 from thalweg.udfs.logic.evaluation import (
     DUPLICATE,
     LATE,
@@ -21,6 +23,7 @@ from thalweg.udfs.logic.evaluation import (
     UNKNOWN,
     Evaluator,
     Metric,
+    Watch,
 )
 from thalweg.udfs.logic.options import Every
 
@@ -90,6 +93,51 @@ def test_blocks_clocks_and_restarts_change_nothing(
     assert wild.counts == calm.counts
 
 
+WATCH = Watch("boolean", 6, ("part",), parse_rules("LogLoss > 0.7 min-samples 5; label-coverage < 0.8"), True)
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 99), st.lists(st.integers(0, 500), max_size=8), st.booleans(), st.booleans(), st.booleans())
+def test_nothing_changes_what_is_watched(seed: int, cuts: list[int], clock: bool, restart: bool, by_time: bool) -> None:
+    rows = [(*row, None, None, f'["{row[1] % 3}"]') for row in stream(seed, 150)]
+    names = ("ROCAUC", "LogLoss", "ECE", "F1", "Brier")
+
+    def new() -> Evaluator:
+        every = Every(None, 500) if by_time else Every(20, None)
+        return Evaluator("classification", names, every, 30, TIMEOUT_MS, WATCH)
+
+    calm, expected = feed(new(), rows, [], False, False)  # type: ignore[arg-type]
+    wild, found = feed(new(), rows, cuts, clock, restart)  # type: ignore[arg-type]
+
+    assert found == expected  # to the last bit
+    assert wild.dump() == calm.dump()
+    if not restart:
+        assert wild.take_alerts() == calm.take_alerts()
+    assert {figure.window for figure in found} == {"cumulative", "rolling", "fading"}
+    assert any(figure.metric == "vs-baseline" for figure in found)
+    assert any(figure.slice for figure in found)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_state_of_the_first_protocol_goes_on(watched: bool) -> None:
+    """The bytes were written by the code before protocol 2, after the first 100 of these rows."""
+    rows = stream(3, 120)
+    arguments = ("classification", ("ROCAUC", "LogLoss"), Every(None, 500), 30, TIMEOUT_MS)
+    _, expected = feed(Evaluator(*arguments), rows, [100], False, False)
+    old: Evaluator = pickle.loads(bytes.fromhex((GOLDEN / "evaluation-v1-pickle.hex").read_text()))
+    again = Evaluator(*arguments, *([WATCH] if watched else []))
+    again.load(bytes.fromhex((GOLDEN / "evaluation-v1.hex").read_text()))
+    for evaluator in (old, again):
+        _, found = feed(evaluator, rows[100:], [], False, False)
+        kept = ("cumulative",) if watched else ("cumulative", "rolling")
+        wanted = [m for m in expected if m.window in kept and not m.metric.startswith("label-")]
+        mine = [m for m in found if m in wanted]
+        assert mine == wanted[-len(mine) :]
+        assert len(mine) > 20
+
+
+@settings(deadline=None)
 @given(st.integers(0, 99))
 def test_the_books_balance_at_every_emission(seed: int) -> None:
     rows = stream(seed, 100)
