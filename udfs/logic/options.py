@@ -189,7 +189,7 @@ OPTIONS: dict[str, Option] = {
         " `'shards' = '1'`",
     ),
     "prior-strength": Option(
-        _count, "10", True, "examples of its own until which the prior's answers are blended with a key's"
+        _count, "50", True, "examples of its own until which the prior's answers are blended with a key's"
     ),
     "warm-start": Option(
         parse_warm_source,
@@ -199,7 +199,13 @@ OPTIONS: dict[str, Option] = {
         " snapshots, `delay.snapshots?brokers=host:9092`, with `&model=` for those of another model and"
         " `&kafka-config=` for a file of security settings",
     ),
-    "state-ttl": Option(parse_duration_ms, None, True, "a key idle that long is forgotten"),
+    "state-ttl": Option(
+        parse_duration_ms,
+        None,
+        True,
+        "a key that has learned nothing for that long, or up to half as long again, is forgotten (by the"
+        " machine's clock)",
+    ),
     "revive": Option(
         one_of("never", "snapshot"),
         "never",
