@@ -45,7 +45,8 @@ def newest_metrics(brokers: str) -> dict[str, dict[str, dict[str, float]]]:
         window: {model: {} for model in MODELS} for window in ("cumulative", "rolling")
     }
     for row, _ in read_topic(brokers, RESULTS["metric"], "metric"):
-        newest[row["window"]][row["model"]][row["metric"]] = row["value"]
+        if row["window"] in newest and not row["slice"]:
+            newest[row["window"]][row["model"]][row["metric"]] = row["value"]
     return newest
 
 

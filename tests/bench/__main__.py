@@ -16,6 +16,7 @@ NAMES = (
     "neural",
     "export",
     "midas",
+    "nab",
     "cadence",
     "cold_start",
     "active_keys",

@@ -54,6 +54,12 @@ EDGES = EngineSpec(
 )  # fmt: skip
 
 
+METRIC = EngineSpec(
+    "metric-anomaly", "anomaly", "metric-anomaly", (Field("passengers", "number"),), Field("risk", "number"),
+    (("min-training-size", "50"),),
+)  # fmt: skip
+
+
 def edges() -> list[dict[str, Any]]:
     burst = range(90, 110)
     return [
@@ -131,12 +137,21 @@ def found(broker: str) -> dict[str, list[dict[str, Any]]]:
         " 'model' = 'midas', 'task' = 'anomaly', 'variant' = 'relational', 'tick' = '1 s', 'quantile' = '0.9',"
         " 'event-id' = 'id', 'input-table' = 'edges');\n"
     )
+    script += (
+        "CREATE MODEL metric INPUT (passengers DOUBLE) OUTPUT (risk DOUBLE) WITH ('provider' = 'metric-anomaly',"
+        " 'model' = 'metric-anomaly', 'task' = 'anomaly', 'min-training-size' = '50', 'event-id' = 'id',"
+        " 'input-table' = 'data_passengers');\n"
+    )
     publish(
         broker,
         "tasks.edges",
         [(as_json({**row, "id": f"e{at:04}"}), START_MS + at * 1000) for at, row in enumerate(edges())],
     )
-    for model, own in (("network", "CAST(NULL AS STRING)"), ("edge", "CAST(is_anomaly AS STRING)")):
+    for model, own in (
+        ("network", "CAST(NULL AS STRING)"),
+        ("edge", "CAST(is_anomaly AS STRING)"),
+        ("metric", "CAST(forecast_value AS STRING)"),
+    ):
         inserts += (
             f" UNION ALL SELECT model, event_id, score, label, probabilities, status, {own} FROM {model}_predictions"
         )
@@ -147,14 +162,14 @@ def found(broker: str) -> dict[str, list[dict[str, Any]]]:
         f" 'topic' = 'tasks.answers', 'properties.bootstrap.servers' = '{broker}', 'format' = 'json');\n"
     )
     # Dozens of Python operators: in this process they are threads, elsewhere each would be a process of its own.
-    before = os.environ.get("_python_worker_execution_mode")
+    before = dict(os.environ)
     os.environ["_python_worker_execution_mode"] = "loopback"
     try:
         run("".join(tables.values()) + script + inserts + ";\n")
     finally:
-        os.environ.pop("_python_worker_execution_mode")
-        if before is not None:
-            os.environ["_python_worker_execution_mode"] = before
+        # A worker in this process forbids it, and all processes that it starts, to start a JVM.
+        os.environ.clear()
+        os.environ.update(before)
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in raw_records(broker, "tasks.answers", {}):
         row = json.loads(record.value)
@@ -203,3 +218,14 @@ def test_edges_through_flink_are_those_without(found: Any) -> None:
     ]
     strange = max(range(ROWS), key=lambda at: expected[at][0] or 0.0)
     assert 90 <= strange < 110
+
+
+def test_a_metric_through_flink_is_the_one_without(found: Any) -> None:
+    stream = next(stream for stream in STREAMS if stream.name.startswith("passengers"))
+    engine: Any = build(METRIC)
+    expected = [engine.step({"passengers": label}, None) for _, label in examples(stream)]
+    got = [(a["score"], a["label"], a["status"]) for a in found["metric"]]
+    assert got == [(answer.score, answer.label, answer.status) for answer in expected]
+    forecasts = [None if a["own"] is None else float(a["own"]) for a in found["metric"]]
+    assert forecasts == [(answer.probabilities or {}).get("forecast_value") for answer in expected]
+    assert any(forecast is not None for forecast in forecasts)

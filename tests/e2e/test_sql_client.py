@@ -190,7 +190,7 @@ def test_the_client_says_in_one_sentence_what_is_wrong_with_a_call(bench: Bench)
         " TaskManager must have the file.",
         f"model '{bench.model}', features: the model takes 3 and the call gives 2; its inputs: X tensor(float)"
         " ['n', 3]. Give them all, in the order of the model, or one ARRAY per input.",
-        "feature 4 of onnx_score: TIMESTAMP_LTZ arrives in Python shifted by the time zone of the session."
+        "feature 3 of onnx_score: TIMESTAMP_LTZ arrives in Python shifted by the time zone of the session."
         " Pass a number instead, such as a BIGINT of epoch milliseconds.",
     ], said
     assert not bench.rows("wrong")

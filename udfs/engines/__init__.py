@@ -21,6 +21,7 @@ _BUILT_IN = {
     "onnx": "thalweg.udfs.engines.onnx_engine:OnnxEngine",
     "neural": "thalweg.udfs.engines.neural_engine:NeuralEngine",
     "midas": "thalweg.udfs.engines.midas_engine:MidasEngine",
+    "metric-anomaly": "thalweg.udfs.engines.metric_anomaly_engine:MetricAnomalyEngine",
 }
 
 

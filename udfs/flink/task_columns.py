@@ -8,6 +8,8 @@ from thalweg.udfs.engines.river_forecast import read_horizon
 
 __all__ = ["task_columns"]
 
+_METRIC_PARTS = ("actual_value", "forecast_value", "lower_bound", "upper_bound")
+
 
 def task_columns(spec: EngineSpec) -> list[tuple[str, str]]:
     """Return the further columns of ``<model>_predictions``, in order.
@@ -22,7 +24,9 @@ def task_columns(spec: EngineSpec) -> list[tuple[str, str]]:
     Returns
     -------
     list of (name, SQL expression)
-        Over the columns of the wire contract. ``anomaly``: ``is_anomaly`` BOOLEAN; ``clustering``: ``cluster`` BIGINT;
+        Over the columns of the wire contract. ``anomaly``: ``is_anomaly`` BOOLEAN, and of the provider
+        ``metric-anomaly`` also ``actual_value``, ``forecast_value``, ``lower_bound`` and ``upper_bound``, each DOUBLE;
+        ``clustering``: ``cluster`` BIGINT;
         ``forecasting``: ``forecast`` ARRAY<DOUBLE>, one number per step; ``bandit``: ``arm`` STRING. None otherwise.
 
     Examples
@@ -33,7 +37,9 @@ def task_columns(spec: EngineSpec) -> list[tuple[str, str]]:
     [('cluster', 'CAST(score AS BIGINT)')]
     """
     if spec.task == "anomaly":
-        return [("is_anomaly", "CASE label WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END")]
+        decided = [("is_anomaly", "CASE label WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END")]
+        parts = _METRIC_PARTS if spec.kind == "metric-anomaly" else ()
+        return decided + [(name, f"probabilities[{quote_text(name)}]") for name in parts]
     if spec.task == "clustering":
         return [("cluster", "CAST(score AS BIGINT)")]
     if spec.task == "forecasting":

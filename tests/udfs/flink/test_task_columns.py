@@ -28,6 +28,15 @@ def test_a_forecast_has_one_number_per_step() -> None:
     assert sql == "CASE WHEN status = 'ok' THEN ARRAY[probabilities['1'], probabilities['2'], probabilities['3']] END"
 
 
+METRIC = EngineSpec("metric-anomaly", "anomaly", "", (Field("x", "number"),), Field("y", "number"))
+
+
+def test_a_metric_has_its_forecast_and_bounds() -> None:
+    columns = dict(task_columns(METRIC))
+    assert list(columns) == ["is_anomaly", "actual_value", "forecast_value", "lower_bound", "upper_bound"]
+    assert columns["lower_bound"] == "probabilities['lower_bound']"
+
+
 @pytest.mark.cluster
 def test_flink_gives_the_columns_these_types() -> None:
     t_env = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
@@ -35,9 +44,15 @@ def test_flink_gives_the_columns_these_types() -> None:
         "CREATE TABLE answers (score DOUBLE, label STRING, probabilities MAP<STRING, DOUBLE>, status STRING)"
         " WITH ('connector' = 'datagen')"
     )
-    for task, wanted in WANTED.items():
-        columns = task_columns(spec_of(task, horizon="366") if task == "forecasting" else spec_of(task))
+    cases = [
+        (spec_of(task, horizon="366") if task == "forecasting" else spec_of(task), wanted)
+        for task, wanted in WANTED.items()
+    ]
+    parts = ("actual_value", "forecast_value", "lower_bound", "upper_bound")
+    cases.append((METRIC, ["is_anomaly BOOLEAN", *(f"{name} DOUBLE" for name in parts)]))
+    for spec, wanted in cases:
+        columns = task_columns(spec)
         chosen = ", ".join(["status", *(f"{sql} AS {quote_name(name)}" for name, sql in columns)])
         table = t_env.sql_query(f"SELECT {chosen} FROM answers")
         found = table._j_table.getResolvedSchema().toString().replace("`", "").strip("()\n ").split(",\n  ")
-        assert found == ["status STRING", *wanted], task
+        assert found == ["status STRING", *wanted], spec.task
