@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from thalweg.connector.errors import SetupError
+
+# No test is about time: a machine that is busy with something else must not fail one.
+settings.register_profile("thalweg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("thalweg")
 
 # The jobs of tests are short: a JVM that starts fast beats one that ends fast. Whoever sets it has their way.
 os.environ.setdefault("JVM_ARGS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
