@@ -1,10 +1,10 @@
-"""An option that is one of a few words: read in one place, with one sentence for what is none of them."""
+"""Readers of options: one of a few words, a whole number; one sentence for what is not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["one_of"]
+__all__ = ["one_of", "whole"]
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -20,5 +20,22 @@ def one_of(*choices: str) -> Callable[[str], str]:
         if text not in choices:
             raise ValueError(f"'{text}' is not one of {', '.join(choices)}.")
         return text
+
+    return read
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of an option that is a whole number of up to nine digits; it raises ValueError for others.
+
+    Examples
+    --------
+    >>> whole(1, 16)("2")
+    2
+    """
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
+            raise ValueError(f"'{text}' is not a whole number from {least:,} to {most:,}.")
+        return int(text)
 
     return read

@@ -11,6 +11,7 @@ from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.engines.choices import whole
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.engines.gate import Gate
 
@@ -80,11 +81,11 @@ def settings_of(spec: EngineSpec) -> MetricSettings:
     problems = spec.problems("metric-anomaly", tuple(DEFAULTS)) + _misdeclared(spec)
     timed = spec.inputs[:1] != () and spec.inputs[0].kind == "integer"
     readers: dict[str, Callable[[str], Any]] = {
-        "min-training-size": _whole(10, 1_000_000),
+        "min-training-size": whole(10, 1_000_000),
         "confidence": _share,
         "seasonality": lambda text: _season(text, timed),
-        "window": _whole(100, 50_000),
-        "rest": _whole(0, 10_000),
+        "window": whole(100, 50_000),
+        "rest": whole(0, 10_000),
     }
     values: dict[str, Any] = {}
     for name, read in readers.items():
@@ -134,15 +135,6 @@ def _misdeclared(spec: EngineSpec) -> list[Problem]:
     return problems
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
-            raise ValueError(f"'{text}' is not a whole number from {least:,} to {most:,}.")
-        return int(text)
-
-    return read
-
-
 def _share(text: str) -> float:
     try:
         value = float(text)
@@ -161,7 +153,7 @@ def _season(text: str, timed: bool) -> int:
         return _DAY if timed else 0
     if not timed:
         try:
-            return _whole(2, 100_000)(text)
+            return whole(2, 100_000)(text)
         except ValueError:
             raise ValueError(f"'{text}' is neither auto, none, nor a number of events from 2 to 100,000.") from None
     try:

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines.metric_anomaly_kernel import LEVELS, SCALARS, SPREAD
 from thalweg.udfs.engines.metric_anomaly_settings import MetricSettings
+from thalweg.udfs.engines.sealed import inflate, open_sealed, seal
 
 __all__ = ["MetricState"]
 
-PROTOCOL = 1
-# protocol, checksum of all that follows, what the snapshot must agree with, events learned, those learned with the last
-# alarm, bytes before compression
-_HEAD = struct.Struct(">BI8sQQQ")
-_CHECKED_FROM = 5
+# events learned, those learned with the last alarm, bytes before compression
+_HEAD = struct.Struct(">QQQ")
 _LEVEL = 1
 _LARGEST = 1e160  # beyond what sums of inputs can reach
 
@@ -58,9 +56,8 @@ class MetricState:
         parts = [self.recent, self.seasons, self.levels, self.values[0, :, :held]]
         body = b"".join(part.astype("<f8").tobytes() for part in parts)
         body += self.codes[0, :, :held].astype("<u2").tobytes()
-        head = _HEAD.pack(PROTOCOL, 0, self._settings.digest, self.learned, self.alarm, len(body))
-        rest = head[_CHECKED_FROM:] + zlib.compress(body, _LEVEL)
-        return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
+        head = _HEAD.pack(self.learned, self.alarm, len(body))
+        return seal(self._settings.digest, head + zlib.compress(body, _LEVEL))
 
     @classmethod
     def restore(cls, settings: MetricSettings, blob: bytes) -> MetricState:
@@ -71,17 +68,8 @@ class MetricState:
         SnapshotError
             Damaged, hostile, of another protocol, or of another model; sizes are checked before anything is built.
         """
-        if blob[:1] != bytes([PROTOCOL]):
-            found = blob[0] if blob else "nothing"
-            raise SnapshotError(f"the snapshot has protocol {found}; this version reads protocol {PROTOCOL}.")
-        if len(blob) < _HEAD.size:
-            raise SnapshotError("the snapshot is damaged: it ends too early.")
-        _, check, digest, learned, alarm, size = _HEAD.unpack_from(blob)
-        if zlib.crc32(memoryview(blob)[_CHECKED_FROM:]) != check:
-            raise SnapshotError("the snapshot is damaged: its checksum does not fit.")
-        if digest != settings.digest:
-            what = "the snapshot was learned with another window or seasonality, or with other inputs"
-            raise SnapshotError(f"{what}; to begin anew, give the model another name.")
+        content = open_sealed(blob, settings.digest, _HEAD.size, "another window or seasonality, or with other inputs")
+        learned, alarm, size = _HEAD.unpack_from(content)
         state = cls(settings)
         held = min(learned, settings.window)
         floats = [state.recent, state.seasons, state.levels, state.values[0, :, :held]]
@@ -91,7 +79,7 @@ class MetricState:
         ):
             raise SnapshotError("the snapshot is damaged: it is not as long as its windows.")
         state.alarm = alarm
-        state._fill(learned, held, _inflate(blob[_HEAD.size :], size), floats)
+        state._fill(learned, held, inflate(bytes(content[_HEAD.size :]), size), floats)
         return state
 
     def _fill(self, learned: int, held: int, body: bytes, floats: list[Any]) -> None:
@@ -112,15 +100,3 @@ class MetricState:
             raise SnapshotError("the snapshot is damaged: it holds a number that cannot be.")
         if codes.max(initial=0) > 0x7FF0:  # infinity; above it is NaN
             raise SnapshotError("the snapshot is damaged: it holds a rank that cannot be.")
-
-
-def _inflate(packed: bytes, size: int) -> bytes:
-    stream = zlib.decompressobj()
-    try:
-        body = stream.decompress(packed, size) if size else stream.decompress(packed)
-    except zlib.error as error:
-        raise SnapshotError(f"the snapshot is damaged ({error}).") from error
-    # A stream of the right length has no more to give, and its end has been read.
-    if len(body) != size or stream.decompress(stream.unconsumed_tail, 1) or not stream.eof or stream.unused_data:
-        raise SnapshotError("the snapshot is damaged: it is not as long as it says.")
-    return body

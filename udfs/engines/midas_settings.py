@@ -12,7 +12,7 @@ from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec
-from thalweg.udfs.engines.choices import one_of
+from thalweg.udfs.engines.choices import one_of, whole
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.engines.gate import Gate
 from thalweg.udfs.engines.midas_kernel import FILTERING, NORMAL, RELATIONAL
@@ -159,15 +159,6 @@ def _misdeclared(spec: EngineSpec) -> list[Problem]:
     return problems
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
-            raise ValueError(f"'{text}' is not a whole number from {least:,} to {most:,}.")
-        return int(text)
-
-    return read
-
-
 def _number(least: float, most: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         try:
@@ -183,12 +174,12 @@ def _number(least: float, most: float) -> Callable[[str], float]:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "variant": one_of(*_VARIANTS),
-    "num-rows": _whole(1, 16),
-    "num-columns": _whole(1, 1 << 24),
+    "num-rows": whole(1, 16),
+    "num-columns": whole(1, 1 << 24),
     "threshold": _number(0, 1e300),
     "factor": _number(0, 1),
     "tick": parse_duration_ms,
     "decay": one_of("elapsed", "per-tick"),
     "quantile": lambda text: _number(0.5, 0.999999)(text) if text else None,
-    "seed": _whole(0, 999_999_999),
+    "seed": whole(0, 999_999_999),
 }

@@ -11,14 +11,12 @@ from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines.midas_hash import salts_of
 from thalweg.udfs.engines.midas_quantile import CLASSES, ScoreQuantile
 from thalweg.udfs.engines.midas_settings import MidasSettings
+from thalweg.udfs.engines.sealed import inflate, open_sealed, seal
 
 __all__ = ["MidasState"]
 
-PROTOCOL = 1
-# protocol, checksum of all that follows, what the snapshot must agree with, edges learned, whether there are counts of
-# scores, bytes of salts, head, cells and counts before they were compressed
-_HEAD = struct.Struct(">BI8sQ?Q")
-_CHECKED_FROM = 5
+# edges learned, whether there are counts of scores, bytes of salts, head, cells and counts before they were compressed
+_HEAD = struct.Struct(">Q?Q")
 _HEAD_NUMBERS = 4
 _LEVEL = 1  # the higher ones take several times as long for a few per cent
 _LARGEST_TIME = 2.0**53
@@ -67,9 +65,8 @@ class MidasState:
         if self.quantile is not None:
             parts.append(self.quantile.counts.astype("<i8").tobytes())
         body = b"".join(parts)
-        head = _HEAD.pack(PROTOCOL, 0, self._settings.digest, self.learned, self.quantile is not None, len(body))
-        rest = head[_CHECKED_FROM:] + zlib.compress(body, _LEVEL)
-        return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
+        head = _HEAD.pack(self.learned, self.quantile is not None, len(body))
+        return seal(self._settings.digest, head + zlib.compress(body, _LEVEL))
 
     @classmethod
     def restore(cls, settings: MidasSettings, blob: bytes) -> MidasState:
@@ -80,22 +77,15 @@ class MidasState:
         SnapshotError
             Damaged, hostile, of another protocol, or of another model; sizes are checked before anything is built.
         """
-        if blob[:1] != bytes([PROTOCOL]):
-            found = blob[0] if blob else "nothing"
-            raise SnapshotError(f"the snapshot has protocol {found}; this version reads protocol {PROTOCOL}.")
-        if len(blob) < _HEAD.size:
-            raise SnapshotError("the snapshot is damaged: it ends too early.")
-        _, check, digest, learned, counted, size = _HEAD.unpack_from(blob)
-        if zlib.crc32(memoryview(blob)[_CHECKED_FROM:]) != check:
-            raise SnapshotError("the snapshot is damaged: its checksum does not fit.")
-        if digest != settings.digest:
-            what = "the snapshot was learned with another variant, tick, size, seed or decay, or with other inputs"
-            raise SnapshotError(f"{what}; to begin anew, give the model another name.")
+        content = open_sealed(
+            blob, settings.digest, _HEAD.size, "another variant, tick, size, seed or decay, or with other inputs"
+        )
+        learned, counted, size = _HEAD.unpack_from(content)
         numbers = settings.sketches * settings.rows + 3 + _HEAD_NUMBERS + settings.cells
         counts = CLASSES if counted else 0
         if size != 8 * (numbers + counts):
             raise SnapshotError("the snapshot is damaged: it is not as long as its sketches.")
-        body = _inflate(blob[_HEAD.size :], size)
+        body = inflate(bytes(content[_HEAD.size :]), size)
         state = cls(settings)
         state._fill(learned, body, counts)
         return state
@@ -126,15 +116,3 @@ class MidasState:
         # Of NaN and infinity, too, it is not true that they lie within.
         if odd or not (table.min() >= 0 and table.max() < _LARGEST_NUMBER):
             raise SnapshotError("the snapshot is damaged: a sketch holds a number that cannot be.")
-
-
-def _inflate(packed: bytes, size: int) -> bytes:
-    stream = zlib.decompressobj()
-    try:
-        body = stream.decompress(packed, size)
-    except zlib.error as error:
-        raise SnapshotError(f"the snapshot is damaged ({error}).") from error
-    # A stream of the right length has no more to give, and its end has been read.
-    if len(body) != size or stream.decompress(stream.unconsumed_tail, 1) or not stream.eof or stream.unused_data:
-        raise SnapshotError("the snapshot is damaged: it is not as long as it says.")
-    return body

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from thalweg.connector.errors import SnapshotError
+from thalweg.udfs.engines.sealed import open_sealed, seal
 
-__all__ = ["PROTOCOL", "Parts", "join", "pack_rows", "split", "unpack_rows"]
+__all__ = ["Parts", "join", "pack_rows", "split", "unpack_rows"]
 
-PROTOCOL = 1
-# protocol, checksum of all that follows, what the snapshot must agree with, rows learned, lengths of codec and weights
-_HEAD = struct.Struct(">BI8sQII")
-_CHECKED_FROM = 5
+_HEAD = struct.Struct(">QII")  # rows learned, lengths of codec and weights
 
 
 class Parts(NamedTuple):
@@ -38,8 +35,7 @@ class Parts(NamedTuple):
 
 def join(digest: bytes, learned: int, codec: bytes, weights: bytes, rows: bytes) -> bytes:
     """Return a snapshot as bytes, the same for the same state."""
-    rest = _HEAD.pack(PROTOCOL, 0, digest, learned, len(codec), len(weights))[_CHECKED_FROM:] + codec + weights + rows
-    return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
+    return seal(digest, _HEAD.pack(learned, len(codec), len(weights)) + codec + weights + rows)
 
 
 def split(blob: bytes, digest: bytes) -> Parts:
@@ -50,20 +46,10 @@ def split(blob: bytes, digest: bytes) -> Parts:
     SnapshotError
         Damaged, of another protocol, or of another model.
     """
-    if blob[:1] != bytes([PROTOCOL]):
-        found = blob[0] if blob else "nothing"
-        raise SnapshotError(f"the snapshot has protocol {found}; this version reads protocol {PROTOCOL}.")
-    if len(blob) < _HEAD.size:
-        raise SnapshotError("the snapshot is damaged: it ends too early.")
-    _, check, whose, learned, first, second = _HEAD.unpack_from(blob)
-    if zlib.crc32(blob[_CHECKED_FROM:]) != check:
-        raise SnapshotError("the snapshot is damaged: its checksum does not fit.")
-    if whose != digest:
-        what = (
-            "the snapshot was learned with another network, other features, another output, optimiser or trainable part"
-        )
-        raise SnapshotError(f"{what}; to begin anew, give the model another name.")
-    rest = memoryview(blob)[_HEAD.size :]
+    differs = "another network, other features, another output, optimiser or trainable part"
+    content = open_sealed(blob, digest, _HEAD.size, differs)
+    learned, first, second = _HEAD.unpack_from(content)
+    rest = content[_HEAD.size :]
     if first + second > len(rest):
         raise SnapshotError("the snapshot is damaged: its parts are longer than it is.")
     return Parts(learned, rest[:first], rest[first : first + second], rest[first + second :])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -20,13 +19,11 @@ from thalweg.udfs.engines.river_plan import PARAMS, RiverPlan, plan_of
 from thalweg.udfs.engines.river_steps import Steps, Traces, shape
 from thalweg.udfs.engines.river_task import UNFINISHED
 from thalweg.udfs.engines.safe_pickle import dumps, loads
+from thalweg.udfs.engines.sealed import open_sealed, seal
 
 __all__ = ["RiverEngine"]
 
-PROTOCOL = 1
-# protocol, checksum of all that follows, what the snapshot must agree with, form, rows learned
-_HEAD = struct.Struct(">BI8sBQ")
-_CHECKED_FROM = 5
+_HEAD = struct.Struct(">BQ")  # form, rows learned
 _PICKLED, _PACKED = range(2)
 _LARGEST_WEIGHT = 1e12  # River clips gradients there; a weight that size is no longer learning
 _new = tuple.__new__
@@ -109,19 +106,11 @@ class RiverEngine:
             Damaged, hostile, of another protocol, or of another model than the spec's.
         """
         plan = plan_of(spec)
-        if blob[:1] != bytes([PROTOCOL]):
-            found = blob[0] if blob else "nothing"
-            raise SnapshotError(f"the snapshot has protocol {found}; this version reads protocol {PROTOCOL}.")
-        if len(blob) < _HEAD.size:
-            raise SnapshotError("the snapshot is damaged: it ends too early.")
-        _, check, digest, form, learned = _HEAD.unpack_from(blob)
-        if zlib.crc32(blob[_CHECKED_FROM:]) != check:
-            raise SnapshotError("the snapshot is damaged: its checksum does not fit.")
-        if digest != plan.digest:
-            what = "the snapshot was learned with another model text, other features or another output"
-            raise SnapshotError(f"{what}; to begin anew, give the model another name.")
+        differs = "another model text, other features or another output"
+        content = open_sealed(blob, plan.digest, _HEAD.size, differs)
+        form, learned = _HEAD.unpack_from(content)
         try:
-            return cls(spec, plan, _state(plan, form, learned, blob[_HEAD.size :]))
+            return cls(spec, plan, _state(plan, form, learned, bytes(content[_HEAD.size :])))
         except SnapshotError:
             raise
         except Exception as error:
@@ -276,8 +265,7 @@ class RiverEngine:
         else:
             known = [] if self._known is None else [self._known.dump()]
             form, body = _PICKLED, dumps([self._seen(), self._model, *known])
-        rest = _HEAD.pack(PROTOCOL, 0, self._plan.digest, form, self.learned)[_CHECKED_FROM:] + body
-        return struct.pack(">BI", PROTOCOL, zlib.crc32(rest)) + rest
+        return seal(self._plan.digest, _HEAD.pack(form, self.learned) + body)
 
 
 _State = tuple[int, "LinearKernel | HalfSpaceKernel | None", Any, tuple[str, ...], "KnownValues | None"]
