@@ -15,7 +15,7 @@ demo: $(STAMP) jars ## learn on a live Kafka stream of real flights
 	$(BIN)/thalweg demo $(ARGS)
 
 test: $(STAMP) jars check ## everything CI runs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

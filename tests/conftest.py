@@ -20,6 +20,15 @@ settings.load_profile("thalweg")
 os.environ.setdefault("JVM_ARGS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let two processes share the run: one has the broker and all of Flink, and begins first; the other the pure tests."""
+    for item in items:
+        shared = item.get_closest_marker("cluster") or "broker" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("cluster" if shared else item.path.name))
+    items.sort(key=lambda item: "cluster" not in [str(mark.args[0]) for mark in item.iter_markers("xdist_group")])
+
+
 def lacking(what: str) -> NoReturn:
     """A test that cannot run says so; where everything must be there (CI=true) it fails."""
     if os.environ.get("CI") == "true":
