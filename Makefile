@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JARS := .thalweg/jars
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check bench jars clean prerequisites
+.PHONY: help demo test check jars wheel release clean prerequisites
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,6 +22,12 @@ check: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types/thalweg && for d in connector udfs jobs; do ln -sfn ../../../$$d build/types/thalweg/$$d; done
 	MYPYPATH=build/types $(BIN)/mypy -p thalweg
+
+wheel: $(STAMP) ## build the wheel into dist/, for docker/
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+
+release: $(STAMP) jars ## build everything that a release ships, with checksums and bill of materials
+	$(BIN)/python docker/release.py
 
 jars: $(JARS)/.resolved ## resolve the pinned jars through Maven
 

@@ -14,8 +14,8 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.find_flink_home import _find_flink_home
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment
-from thalweg.connector.errors import ConfigError, Problem
 from thalweg.jobs.bundle import bundle
+from thalweg.jobs.flink_rest import rest_endpoint
 from thalweg.jobs.jars import job_jars
 
 __all__ = ["PROFILES", "make_environment"]
@@ -98,20 +98,15 @@ def make_environment(
         }
         options["python.executable"] = options["python.client.executable"] = sys.executable
     else:
-        host, _, port = target.rpartition(":")
-        if not host or not port.isdigit():
-            raise ConfigError(
-                [
-                    Problem(
-                        "--target", f"'{target}' is not host:port.", "Name the REST endpoint, such as 127.0.0.1:8081."
-                    )
-                ]
-            )
+        host, port = rest_endpoint(target)
         options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
+        # What a job that has failed for good, or lost its JobManager, is resumed from.
+        options["execution.checkpointing.externalized-checkpoint-retention"] = "DELETE_ON_CANCELLATION"
         # Here the gateway has it; the classpath of a cluster does not, `flink run -py` brings it along too.
-        options["pipeline.jars"] += "".join(
-            f";{jar.as_uri()}" for jar in Path(_find_flink_home(), "opt").glob("flink-python-*.jar")
-        )
+        # Not where this distribution has it in lib, as in docker/: then its cluster has it, and no job leaves one behind.
+        home = Path(_find_flink_home())
+        if not list((home / "lib").glob("flink-python-*.jar")):
+            options["pipeline.jars"] += "".join(f";{jar.as_uri()}" for jar in (home / "opt").glob("flink-python-*.jar"))
         shipped = _temporary_directory() / "thalweg.zip"
         shipped.write_bytes(bundle())
         options["python.files"] = str(shipped)

@@ -1,0 +1,53 @@
+"""What a release ships, from the script that builds it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    found = importlib.util.spec_from_file_location("thalweg_release", ROOT / "docker" / "release.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_bill_of_materials_names_all_that_runs_and_nothing_of_the_tests(release: ModuleType) -> None:
+    told = json.loads(release.bill_of_materials("thalweg", {"flink-sql-avro-2.3.0.jar": "ab" * 32}))
+    found = {part["name"]: part for part in told["components"]}
+    for name in (
+        "apache-flink",
+        "river",
+        "numpy",
+        "onnxruntime",
+        "fastavro",
+        "kafka-python",
+        "apache-beam",
+        "protobuf",
+    ):
+        assert found[name]["version"] == version(name)
+        assert found[name]["purl"] == f"pkg:pypi/{name}@{version(name)}"
+    assert not {"pytest", "hypothesis", "scikit-learn", "mypy"} & found.keys()
+    assert found["flink-sql-avro"]["purl"] == "pkg:maven/org.apache.flink/flink-sql-avro@2.3.0"
+    assert found["flink-sql-avro"]["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
+    assert told["metadata"]["component"]["version"] == version("thalweg")
+
+
+def test_a_release_has_its_own_section_of_the_changelog(release: ModuleType) -> None:
+    log = "# Changelog\n\n## [Unreleased] - 0.2.0\n\n- new\n\n## [0.1.0] - 2026-01-01\n\n- old\n"
+    assert release.changes(log, "0.2.0") == "## [Unreleased] - 0.2.0\n\n- new\n\n"
+    assert release.changes(log, "0.1.0") == "## [0.1.0] - 2026-01-01\n\n- old\n"
+    with pytest.raises(SystemExit, match=r"no section of 0\.3\.0"):
+        release.changes(log, "0.3.0")
+    assert "### Added" in release.changes((ROOT / "CHANGELOG.md").read_text(), version("thalweg"))
