@@ -1,11 +1,13 @@
--- Will this flight be late? Two models answer for every departure, in one job.
+-- Will this flight be late? Two models answer for every departure, in one job: `frozen`, an ONNX pipeline, trained on
+-- January and never again, and `continual`, a River pipeline that starts empty and learns from every label.
 --
---   frozen      an ONNX pipeline, trained on January and never again
---   continual   a River pipeline that starts empty and learns from every label
---
--- Variables: brokers, frozen (file of the ONNX model); bounded, 'latest-offset' to stop at what is there now.
--- Topics have one partition each, so that events and labels are in the order of their time; more partitions do too, if
--- each of them is in order. The time of a row is the time of its Kafka record.
+-- Needs: topics `departures` and `arrivals` in Avro, and the file of an ONNX model; `thalweg demo` makes all of it. Topics
+--   have one partition each, so that events and labels are in the order of their time; more partitions do too, if each of
+--   them is in order. The time of a row is the time of its Kafka record.
+-- Gives: the topics of the wire contract: flights.prediction.v1, flights.metric.v1, flights.snapshot.v1, flights.alert.v1,
+--   flights.dead_letter.v1.
+-- Reached: ROC AUC 0.731 with the model that learns, 0.619 with the frozen one, February to December 2013.
+-- Variables: brokers; frozen (file of the ONNX model); bounded, 'latest-offset' to stop at what is there now.
 
 CREATE TABLE departures (
   flight_id STRING NOT NULL,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from thalweg.connector.errors import RecordError
 from thalweg.udfs.engines.base import NOT_READY, EngineSpec, Score, Value
+from thalweg.udfs.engines.metric_anomaly_feedback import fingerprint
 from thalweg.udfs.engines.metric_anomaly_kernel import observe
 from thalweg.udfs.engines.metric_anomaly_settings import DEFAULTS, MetricSettings, settings_of
 from thalweg.udfs.engines.metric_anomaly_state import MetricState
@@ -14,6 +16,7 @@ from thalweg.udfs.engines.metric_anomaly_state import MetricState
 __all__ = ["MetricAnomalyEngine"]
 
 _new = tuple.__new__
+_NOTABLE = 0.5  # no event below it is remembered for feedback; the least confidence is no lower
 
 
 class MetricAnomalyEngine:
@@ -54,6 +57,10 @@ class MetricAnomalyEngine:
     *Rest*. For ``rest`` events after an alarm the logarithm of the p-value counts half, so that one trouble is one
     alarm, as in the detectors CAD-OSE and KNN-CAD of the Numenta Anomaly Benchmark.
 
+    *Feedback*. A label says whether an event was an anomaly. Where that contradicts the alarm, or its absence, the
+    threshold moves half of the way to the event's evidence, for this key alone; the score does not change, and without
+    labels nothing does. The 256 newest events that were alarms, or nearly, are remembered for it.
+
     *Parts* in ``probabilities``: ``actual_value``, ``forecast_value``, ``lower_bound`` and ``upper_bound`` of the
     strangest metric, and ``metric``, its number from 1. The forecast is a smoothed level, or season and level,
     whichever erred less of late; the bounds are a conformal interval around it.
@@ -85,6 +92,7 @@ class MetricAnomalyEngine:
         self.spec = spec
         self._settings, self._state, self._gate = settings, state, settings.gate
         self._row, self._answer = np.zeros(settings.inputs), np.zeros(4)
+        self._least = -math.log10(1.0 - settings.confidence)
         # Compiled here, or read from the cache, rather than in the first answer.
         self._observe(self._at(0), False)
 
@@ -135,18 +143,37 @@ class MetricAnomalyEngine:
         return answers
 
     def learn(self, row: Mapping[str, Value], label: Value = None) -> None:
-        """Learn an event, in place; a label is not needed and not looked at.
+        """Learn an event, in place; a label is not needed, and is taken as feedback.
 
         Raises
         ------
         RecordError
-            The row does not fit; the model is unchanged.
+            The row or the label does not fit; the model is unchanged.
         """
         self.step(row, label)
 
+    def feedback(self, row: Mapping[str, Value], label: Value) -> None:
+        """Take what somebody says of an event that was learned before: ``label`` is whether it was an anomaly.
+
+        Beyond the protocol: an engine that has it is given labels that come after their events by it, and learns each
+        event when it comes, with or without a label.
+
+        Raises
+        ------
+        RecordError
+            The row does not fit, or the label is neither a boolean nor 0 or 1; the model is unchanged.
+        """
+        said = _verdict(label)
+        self._state.feedback.judge(fingerprint(self._gate.values(row)), said, self._least)
+
     def step(self, row: Mapping[str, Value], label: Value = None) -> Score:
         """Score an event and learn it, in one pass; raises as ``learn``."""
-        return self._judge(self._take(row), True)
+        phase = self._take(row)
+        said = None if label is None else _verdict(label)
+        answer = self._judge(phase, True, row)
+        if said is not None:
+            self._state.feedback.judge(fingerprint(self._gate.values(row)), said, self._least)
+        return answer
 
     def healthy(self) -> bool:
         """Return True: ranks cannot diverge."""
@@ -169,19 +196,23 @@ class MetricAnomalyEngine:
         settings = self._settings
         return time % settings.period * settings.bins // settings.period if settings.period else -1
 
-    def _judge(self, phase: int, learn: bool) -> Score:
+    def _judge(self, phase: int, learn: bool, row: Mapping[str, Value] | None = None) -> Score:
         settings, state = self._settings, self._state
         ready = state.learned >= settings.least
         self._observe(phase, learn)
         evidence, which, forecast, width = self._answer.tolist()
         resting = state.alarm and state.learned - state.alarm < settings.rest
+        evidence = evidence / 2 if resting else evidence
         # Logarithms are not the same to the last bit on every machine.
-        score = round(1.0 - 10.0 ** -(evidence / 2 if resting else evidence), 9)
-        alarm = score >= settings.confidence
+        score = _score(evidence)
+        shift = state.feedback.shift
+        alarm = score >= (_score(self._least + shift) if shift else settings.confidence)
         if learn:
             state.learned += 1
             if ready and alarm:
                 state.alarm = state.learned
+            if ready and row is not None and score >= _NOTABLE:
+                state.feedback.note(fingerprint(self._gate.values(row)), round(evidence, 9), self._least)
         if not ready:
             return NOT_READY
         metric = int(which)
@@ -209,3 +240,13 @@ class MetricAnomalyEngine:
             state.levels,
             self._answer,
         )
+
+
+def _score(evidence: float) -> float:
+    return round(1.0 - math.pow(10.0, -evidence), 9)
+
+
+def _verdict(label: Value) -> bool:
+    if isinstance(label, (bool, int, float)) and label in (0, 1):
+        return bool(label)
+    raise RecordError(f"a label says whether an event was an anomaly, as a boolean or as 0 or 1, and is {label!r:.40}")

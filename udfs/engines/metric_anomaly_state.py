@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from thalweg.connector.errors import SnapshotError
+from thalweg.udfs.engines.metric_anomaly_feedback import Feedback
 from thalweg.udfs.engines.metric_anomaly_kernel import LEVELS, SCALARS, SPREAD
 from thalweg.udfs.engines.metric_anomaly_settings import MetricSettings
 from thalweg.udfs.engines.sealed import inflate, open_sealed, seal
@@ -35,6 +36,8 @@ class MetricState:
         Events learned.
     alarm : int
         Events learned with the last one that was an alarm; 0, there was none.
+    feedback : Feedback
+        What people said of alarms.
     values, codes, recent, seasons, levels : array
         As ``observe`` takes them.
     """
@@ -44,6 +47,7 @@ class MetricState:
         inputs, window = settings.inputs, settings.window
         scalars = SCALARS if settings.period else SCALARS - 1
         self.learned = self.alarm = 0
+        self.feedback = Feedback(window)
         self.values: NDArray[np.float64] = np.zeros((2, inputs * scalars, window))
         self.codes: NDArray[np.uint16] = np.zeros((2, inputs * (scalars + 2) + 2, window), np.uint16)
         self.recent: NDArray[np.float64] = np.zeros((inputs, SPREAD))
@@ -55,7 +59,7 @@ class MetricState:
         held = min(self.learned, self._settings.window)
         parts = [self.recent, self.seasons, self.levels, self.values[0, :, :held]]
         body = b"".join(part.astype("<f8").tobytes() for part in parts)
-        body += self.codes[0, :, :held].astype("<u2").tobytes()
+        body += self.codes[0, :, :held].astype("<u2").tobytes() + self.feedback.dump()
         head = _HEAD.pack(self.learned, self.alarm, len(body))
         return seal(self._settings.digest, head + zlib.compress(body, _LEVEL))
 
@@ -73,10 +77,9 @@ class MetricState:
         state = cls(settings)
         held = min(learned, settings.window)
         floats = [state.recent, state.seasons, state.levels, state.values[0, :, :held]]
-        if (
-            not alarm <= learned < 1 << 53
-            or size != 8 * sum(part.size for part in floats) + 2 * state.codes[0, :, :held].size
-        ):
+        windows = 8 * sum(part.size for part in floats) + 2 * state.codes[0, :, :held].size
+        # A snapshot of a version without feedback ends with its windows.
+        if not alarm <= learned < 1 << 53 or size < windows or not Feedback.fits(size - windows):
             raise SnapshotError("the snapshot is damaged: it is not as long as its windows.")
         state.alarm = alarm
         state._fill(learned, held, inflate(bytes(content[_HEAD.size :]), size), floats)
@@ -92,6 +95,7 @@ class MetricState:
                 raise SnapshotError("the snapshot is damaged: it holds a number that cannot be.")
         codes = self.codes[0, :, :held]
         codes[...] = np.frombuffer(body, "<u2", codes.size, at).reshape(codes.shape)
+        self.feedback.load(body[at + 2 * codes.size :])
         self.values[1, :, :held] = np.sort(self.values[0, :, :held])
         self.codes[1, :, :held] = np.sort(codes)
         self.learned = learned

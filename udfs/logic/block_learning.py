@@ -19,10 +19,12 @@ from thalweg.udfs.logic.learning_outcome import Answers
 from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.upkeep import LOOK_EVERY, Policy
 
-__all__ = ["LATE", "BlockLearning"]
+__all__ = ["FEWEST", "LATE", "ROWS_PER_MODEL", "BlockLearning", "put_in_place"]
 
-_ROWS_PER_MODEL = 2  # with fewer it is not worth while to make a table
-_FEWEST = 16
+ROWS_PER_MODEL = 2
+"""Rows of a block for each of its models; with fewer a block is not worth while."""
+FEWEST = 16
+"""Rows of a block, for the same reason."""
 _LATER = (1 << 63) - 1
 _TRUTHS = {True: "true", False: "false", None: None}
 LATE = "late: answered, but too late to be learned in order"
@@ -81,7 +83,7 @@ class BlockLearning:
         """
         kinds, keys, _, events_ms, times_ms, labels, *features = columns
         rows = len(kinds)
-        if rows < max(_FEWEST, _ROWS_PER_MODEL * len(cells)) or not cells:
+        if rows < max(FEWEST, ROWS_PER_MODEL * len(cells)) or not cells:
             return False
         values, known = self._blocks.values(features), self._blocks.labels(labels)
         if values is None or known is None or None in events_ms or None in times_ms:
@@ -156,15 +158,7 @@ class BlockLearning:
             for at, kind in enumerate(kinds):
                 if not asks[kind][0]:
                     truths[at] = None
-        answered = [at for at in single if asks[kinds[at]][1]]
-        for column, values in zip(given[1:], aside.columns[1:], strict=True):
-            for at, value in zip(answered, values, strict=True):
-                column[at] = value
-        if not all(asks[kind][1] for kind in asked):
-            chosen = [asks[kind][1] for kind in kinds]
-            given = [list(compress(column, chosen)) for column in given]
-        for column, values in zip(answers.columns, given, strict=True):
-            column += values
+        put_in_place(given, kinds, asks, single, aside, answers)
 
     def _labels(self, table: LinearTable) -> list[str | None]:
         if not self._blocks.logistic:
@@ -178,3 +172,37 @@ class BlockLearning:
         if self._blocks.logistic:
             return [_TRUTHS[label] for label in labels]
         return [None if label is None else repr(label) for label in labels]
+
+
+def put_in_place(
+    given: list[list[Any]],
+    kinds: Sequence[int],
+    asks: Sequence[tuple[bool, bool, bool]],
+    single: Sequence[int],
+    aside: Answers,
+    answers: Answers,
+) -> None:
+    """Add the answers of a block, among them in their places those to rows that went one by one.
+
+    Parameters
+    ----------
+    given : list of list
+        Columns of ``Answers`` with an entry for each row; those of single rows are written over.
+    kinds, asks
+        As of ``BlockLearning.run``.
+    single : sequence of int
+        Places of the rows that went one by one, in the order in which they did.
+    aside : Answers
+        The answers to those of them that are answered.
+    answers : Answers
+        Where the answers go.
+    """
+    answered = [at for at in single if asks[kinds[at]][1]]
+    for column, values in zip(given[1:], aside.columns[1:], strict=True):
+        for at, value in zip(answered, values, strict=True):
+            column[at] = value
+    if not all(asks[kind][1] for kind in set(kinds)):
+        chosen = [asks[kind][1] for kind in kinds]
+        given = [list(compress(column, chosen)) for column in given]
+    for column, values in zip(answers.columns, given, strict=True):
+        column += values

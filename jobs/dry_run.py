@@ -1,0 +1,56 @@
+"""``thalweg run --dry-run``: a file checked by Flink down to its plan, and told; nothing runs, no broker is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from thalweg.jobs.output import print_json, print_table
+from thalweg.jobs.plan import Plan, plan_of
+from thalweg.jobs.script import read_script
+
+__all__ = ["dry_run"]
+
+
+def dry_run(file: Path, variables: Mapping[str, str], profile: str, parallelism: int | None, as_json: bool) -> None:
+    """Check a file as a run would, and print what it would do.
+
+    Raises
+    ------
+    ConfigError
+        A statement or a model is wrong; lists all that a run would list.
+    SetupError
+        The jars are missing.
+    """
+    statements = read_script(file, variables)
+    plan = plan_of(statements)
+    from thalweg.jobs.environment import make_environment
+    from thalweg.jobs.session import initial_settings, submit
+
+    t_env = make_environment(profile, initial_settings(statements), None, parallelism)
+    flink: str = submit(t_env, statements, explain=True)
+    if as_json:
+        print_json({**plan.as_dict(), "flink": flink})
+    else:
+        _tell(plan)
+
+
+def _tell(plan: Plan) -> None:
+    for setting in plan.settings:
+        click.echo(f"set {setting}")
+    if plan.models:
+        _table(["model", "provider", "reads", "labels", "key", "gives"], plan.models)
+    _table(["table", "where", "brokers", "read_by", "written_from"], plan.tables)
+    _table(["into", "where", "from"], plan.inserts)
+    count = len(plan.inserts)
+    click.echo(f"Flink takes all of it, as one job with {count} insert{'s' * (count > 1)}. Nothing has run.")
+
+
+def _table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+    print_table(
+        [column.replace("_", " ") for column in columns],
+        [[", ".join(row[c]) if isinstance(row[c], list) else row[c] for c in columns] for row in rows],
+    )
+    click.echo()
