@@ -28,6 +28,7 @@ HOUR, DAY = 3_600_000, 86_400_000
 BLOCK = 2_000
 WINDOW = 30_000
 DRIFT_ROWS = 60_000
+GATE = 0.1
 POLICIES = ("frozen", "stateless_daily", "stateful_daily", "stateful_hourly", "every_event", "on_drift")
 
 
@@ -41,18 +42,22 @@ class Row(NamedTuple):
     values: tuple[Any, ...]
 
 
-def run(data: Path | None, rows: int | None) -> dict[str, Any]:
-    """Return the figures of all policies; ``rows`` is how many flights are taken."""
+def run(data: Path | None, rows: int | None, cases: str | None = None) -> dict[str, Any]:
+    """Return the figures of policies, by default of all; ``rows`` is how many flights are taken."""
+    names = [*POLICIES, *(f"drift.{policy}" for policy in POLICIES)]
+    wanted = names if not cases else [name.strip() for name in cases.split(",")]
+    if unknown := set(wanted) - set(names):
+        raise KeyError(f"{', '.join(sorted(unknown))}: known are {', '.join(names)}")
     flights = list(stream(rows))
     departures = sum(not row.learn for row in flights)
     found: dict[str, Any] = {"benchmark": "cadence", "flights": departures}
     starts = flights[0].ms + 31 * DAY
-    for policy in POLICIES:
+    for policy in (name for name in POLICIES if name in wanted):
         found |= _told(policy, figures(policy, flights, starts))
     short = [row for row in flights if int(row.name) < DRIFT_ROWS]
     turn = sorted(row.ms for row in short)[len(short) // 2]
     turned = [row._replace(label=row.label != (row.ms > turn)) for row in short]
-    for policy in POLICIES:
+    for policy in (name for name in POLICIES if f"drift.{name}" in wanted):
         found |= _told(f"drift.{policy}", figures(policy, turned, short[0].ms + 15 * DAY))
     return found
 
@@ -114,6 +119,7 @@ def figures(name: str, stream_rows: list[Row], starts_ms: int) -> dict[str, floa
         "log_loss": round(float(log_loss(truth, given)), 4),
         "examples": learned(name, store.cell, spec),
         "cpu_s": round(took, 1),
+        "refused": 0 if isinstance(store.cell.examples, bytes) else store.cell.examples.refused,
     }
 
 
@@ -122,12 +128,12 @@ def cadence(name: str) -> Any:
     from thalweg.udfs.logic.retraining import Cadence
 
     return {
-        "frozen": Cadence(time_ms=HOUR),
-        "stateless_daily": Cadence(time_ms=DAY, stateful=False, replay_size=WINDOW),
-        "stateful_daily": Cadence(time_ms=DAY),
-        "stateful_hourly": Cadence(time_ms=HOUR),
+        "frozen": Cadence(time_ms=HOUR, gate=GATE),
+        "stateless_daily": Cadence(time_ms=DAY, stateful=False, replay_size=WINDOW, gate=GATE),
+        "stateful_daily": Cadence(time_ms=DAY, gate=GATE),
+        "stateful_hourly": Cadence(time_ms=HOUR, gate=GATE),
         "every_event": None,
-        "on_drift": Cadence(drift=True, most=20_000),
+        "on_drift": Cadence(drift=True, most=20_000, gate=GATE),
     }[name]
 
 

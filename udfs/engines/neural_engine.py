@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from thalweg.connector.errors import RecordError, SnapshotError
@@ -12,6 +13,7 @@ from thalweg.udfs.engines.neural_options import PARAMS
 from thalweg.udfs.engines.neural_plan import NeuralPlan, plan_of
 from thalweg.udfs.engines.neural_state import join, pack_rows, split, unpack_rows
 from thalweg.udfs.engines.neural_steps import Steps, joined
+from thalweg.udfs.engines.neural_warm import layout_of_file
 from thalweg.udfs.engines.neural_weights import Weights
 from thalweg.udfs.engines.onnx_outputs import refused
 
@@ -46,8 +48,9 @@ class NeuralEngine:
     place. A dump holds weights, optimiser and what was learned of the features; the graph of a customer's network stays
     in its file, which must hash to the same bytes when the dump is restored.
 
-    Rows are run in multiples of four, filled up with copies that have no weight, because the runtime multiplies what is
-    left over by another routine: so a row is answered alike alone, in a batch and on the way to being learned.
+    In the runtime rows are run in multiples of four, filled up with copies that have no weight, because it multiplies
+    what is left over by another routine: so a row is answered alike alone, in a batch and on the way to being learned.
+    A chain of dense layers, all of them trained, is answered and learned by machine code instead.
 
     Examples
     --------
@@ -109,6 +112,20 @@ class NeuralEngine:
             raise SnapshotError(f"the snapshot is damaged ({type(error).__name__}: {error}).") from error
         engine.learned = parts.learned
         return engine
+
+    @classmethod
+    def warm(cls, spec: EngineSpec, data: bytes) -> NeuralEngine:
+        """Return a new model that begins with the weights of an ONNX file with the same graph as that of ``spec``.
+
+        Raises
+        ------
+        SnapshotError
+            The graph is another one, or the network is one from text, which has learned more than its weights.
+        ConfigError
+            The file is no ONNX model, or the spec is wrong.
+        """
+        plan = plan_of(spec)
+        return cls.restore(spec, cls(spec, replace(plan, layout=layout_of_file(plan, data))).dump())
 
     @property
     def version(self) -> str:

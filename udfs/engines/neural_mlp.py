@@ -128,6 +128,7 @@ class MlpCodec:
         self.words: dict[str, dict[str, int]] = {each.column: {} for each in text.embeddings}
         self.classes = list(classes)
         self._mask = self._new_mask()
+        self._last: tuple[Any, Any] = (None, None)
 
     def take(self, row: Mapping[str, Value]) -> tuple[Any, list[str]]:
         """Return the numbers of a row, and the texts that are embedded."""
@@ -153,11 +154,19 @@ class MlpCodec:
         """Return standardised numbers and the rows of texts in their tables."""
         feeds: dict[str, Any] = {}
         if self._order:
-            feeds[NUMBERS] = self.scaling.scaled(np.array([numbers for numbers, _ in taken], np.float64))
+            feeds[NUMBERS] = self.scaling.scaled(self._array(taken))
         for at, each in enumerate(self._embeddings):
             words = self.words[each.column]
             feeds[each.column] = np.array([words.get(texts[at], 0) for _, texts in taken], np.int64)
         return feeds
+
+    def _array(self, taken: Sequence[tuple[Any, list[str]]]) -> Any:
+        """Return the numbers of rows; a row is asked for twice, to be read and to be absorbed."""
+        if len(taken) > 1:
+            return np.array([numbers for numbers, _ in taken], np.float64)
+        if self._last[0] is not taken[0]:
+            self._last = (taken[0], np.array([taken[0][0]], np.float64))
+        return self._last[1]
 
     def constants(self) -> dict[str, Any]:
         """Return which classes there are."""
@@ -201,13 +210,14 @@ class MlpCodec:
         """Return 0 or 1, a one in the column of the class, or the standardised number."""
         if self._bound > 1:
             return np.eye(self._bound, dtype=np.float32)[[self.classes.index(name) for name in labels]]
-        column = np.array(labels, np.float64).reshape(-1, 1)
-        return column.astype(np.float32) if self._output.kind == "boolean" else self.target.scaled(column)
+        if self._output.kind == "boolean":
+            return np.array(labels, np.float32).reshape(-1, 1)
+        return self.target.scaled(np.array(labels, np.float64).reshape(-1, 1))
 
     def absorb(self, taken: Sequence[tuple[Any, list[str]]], labels: Sequence[Any]) -> None:
         """Take rows into means and deviations, and give new texts a row of their own while there are some left."""
         if self._order:
-            self.scaling.learn(np.array([numbers for numbers, _ in taken], np.float64))
+            self.scaling.learn(self._array(taken))
         if self._bound == 1 and self._output.kind != "boolean":
             self.target.learn(np.array(labels, np.float64).reshape(-1, 1))
         for _, texts in taken if self._embeddings else ():
@@ -220,10 +230,11 @@ class MlpCodec:
         """Return the answers behind probabilities or numbers."""
         if self._bound > 1:
             return [self._share(row) for row in raw[0][:, : len(self.classes)].astype(np.float64)]
-        values = raw[0][:, 0].astype(np.float64)
         if self._output.kind == "boolean":
-            return [Score(value, "true" if value > 0.5 else "false") if isfinite(value) else refused(NOT_FINITE)
-                    for value in values.tolist()]  # fmt: skip
+            shares = [float(raw[0][0, 0])] if count == 1 else raw[0][:, 0].tolist()
+            return [Score(share, "true" if share > 0.5 else "false") if isfinite(share) else refused(NOT_FINITE)
+                    for share in shares]  # fmt: skip
+        values = raw[0][:, 0].astype(np.float64)
         spread = self.target.deviation if isfinite(self.target.deviation[0]) else np.zeros(1)
         values = values * spread + self.target.mean
         return [Score(value) if isfinite(value) else refused(NOT_FINITE) for value in values.tolist()]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper, numpy_helper, version_converter
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.neural_builder import Shape
 from thalweg.udfs.engines.neural_gradients import Operator
@@ -29,6 +30,7 @@ _SLOTS = {
 }
 _SUMS = frozenset({"Add", "Div", "Mul", "Sub"})
 _OLDEST = 11
+_MODERN, _ADDS = 13, 16  # the opset that has the operators as they are now; the one whose ScatterElements adds
 _OLDEST_FORMAT = 8  # before 4, every initializer had to be an input as well
 
 
@@ -128,6 +130,11 @@ def normalised(data: bytes, where: str) -> Any:
     if opset < _OLDEST:
         what = f"is of opset {opset}."
         raise ConfigError([Problem(where, what, f"Export it for opset {_OLDEST} or later.")])
+    if _MODERN <= opset < _ADDS and any(node.op_type == "MaxPool" for node in graph.node):
+        # Where it came from, each number of the gradient is added; Keras exports for an older opset than has that.
+        with suppress(Exception):  # a network that cannot be converted is told of where its gradient is asked for
+            model = version_converter.convert_version(model, _ADDS)
+            graph = model.graph
     nodes = []
     for number, node in enumerate(graph.node):
         if node.op_type == "Constant" and node.attribute[0].name == "value":

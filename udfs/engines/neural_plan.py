@@ -14,6 +14,7 @@ import numpy as np
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.engines.neural_codec import Codec
+from thalweg.udfs.engines.neural_dense import DensePlan, dense_plan
 from thalweg.udfs.engines.neural_file import file_model
 from thalweg.udfs.engines.neural_graph import SUPPORTED, LearningGraph, learning_graph, with_weights_as_inputs
 from thalweg.udfs.engines.neural_losses import Head, Loss, find_head
@@ -62,6 +63,8 @@ class NeuralPlan:
         A made-up row as it is fed.
     text : MlpText or None
         Of a network that is built from text.
+    dense : DensePlan or None
+        Of a chain of dense layers.
     digest : bytes
         Eight bytes that a snapshot must agree with: they stand for task, network, features, output and all that decides
         which numbers there are in the state.
@@ -80,6 +83,7 @@ class NeuralPlan:
     picky: bool
     row: dict[str, Any]
     text: MlpText | None
+    dense: DensePlan | None
     digest: bytes
 
 
@@ -134,9 +138,12 @@ def plan_of(spec: EngineSpec) -> NeuralPlan:
     ready_at = (0 if text is None else 1) if least is None else least
     picky = from_file and any(each.kind == "Gather" or each.kind not in SUPPORTED for each in network.operators)
     row = {name: array[:1] for name, array in made_up(batch or 1).items() if name != MASK}
+    plain = batch is None and not (from_file and layout.tables)
+    dense = dense_plan(network, head, loss, layout, options.training) if plain else None
     return NeuralPlan(
-        options, network, head, graph, scoring, learning, layout, codec, batch, ready_at, picky, row, text, digest
-    )
+        options, network, head, graph, scoring, learning, layout, codec, batch, ready_at, picky, row, text, dense,
+        digest,
+    )  # fmt: skip
 
 
 def _from_text(

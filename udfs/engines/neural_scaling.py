@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
 import numpy as np
+from thalweg.udfs.engines.midas_compile import compiled
 
 __all__ = ["LIMIT", "Scaling"]
 
 LIMIT = 10.0
 """How many deviations from the mean a number counts at most: one outlier does not throw a network off its way."""
 _COUNT = struct.Struct("<Q")
+
+
+@compiled
+def _scale(rows: Any, mean: Any, deviation: Any, scaled: Any) -> None:
+    for at in range(len(rows)):
+        row, out = rows[at], scaled[at]
+        for j in range(len(mean)):
+            out[j] = min(max((row[j] - mean[j]) / deviation[j], -LIMIT), LIMIT)
+
+
+@compiled
+def _take(row: Any, mean: Any, squares: Any, deviation: Any, before: int) -> None:
+    """Take one row into mean and variance."""
+    count = before + 1
+    for j in range(len(mean)):
+        apart = row[j] - mean[j]
+        mean[j] += apart * (1 / count)
+        squares[j] += apart * apart * (before / count)
+        spread = math.sqrt(squares[j] / count)
+        deviation[j] = spread if spread > 0 else np.inf
 
 
 class Scaling:
@@ -46,20 +68,19 @@ class Scaling:
 
     def scaled(self, rows: Any) -> Any:
         """Return rows in deviations from the mean, within ten of them, as float32."""
-        scaled = rows - self.mean
-        scaled /= self.deviation
-        # Half the time of numpy.clip on a row.
-        return np.minimum(np.maximum(scaled, -LIMIT), LIMIT).astype(np.float32)
+        scaled = np.empty(rows.shape, np.float32)
+        _scale(rows, self.mean, self.deviation, scaled)
+        return scaled
 
     def learn(self, rows: Any) -> None:
         """Take rows, [rows, width], into mean and variance."""
         count, before = len(rows), self._count
         self._count += count
         if count == 1:
-            middle, squares = rows[0], 0.0
-        else:
-            middle = rows.mean(axis=0)
-            squares = ((rows - middle) ** 2).sum(axis=0)
+            _take(rows[0], self.mean, self._squares, self.deviation, before)
+            return
+        middle = rows.mean(axis=0)
+        squares = ((rows - middle) ** 2).sum(axis=0)
         apart = middle - self.mean
         self.mean = self.mean + apart * (count / self._count)
         self._squares = self._squares + squares + apart * apart * (before * count / self._count)

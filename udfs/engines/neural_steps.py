@@ -4,7 +4,8 @@ Why it is done so, measured on a network 30-64-32-1 with SGD, one row a step, on
 in plain NumPy takes 37 µs, and is one network's; forward and backward pass in one call of the runtime take 22 µs, and
 15 where inputs and outputs stay in their places. Weights are moved by NumPy, outside the graph: all dense ones lie in
 one row (3 µs), and a table of embeddings is fed as it lies, so that a step costs the rows it touches. As outputs of
-the graph they would be copied whole at every step.
+the graph they would be copied whole at every step. A chain of dense layers needs no graph: machine code answers, learns
+and moves its weights in 5 µs; with five tables of embeddings it is fifteen times as fast as the runtime.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from thalweg.udfs.engines.base import Score
 from thalweg.udfs.engines.neural_codec import Codec
+from thalweg.udfs.engines.neural_dense import DenseLoop
 from thalweg.udfs.engines.neural_graph import SHARE, TARGET
 from thalweg.udfs.engines.neural_plan import NeuralPlan
 from thalweg.udfs.engines.neural_weights import Weights
@@ -23,6 +25,7 @@ from thalweg.udfs.engines.onnx_outputs import refused
 __all__ = ["Steps", "joined"]
 
 _BLOCK = 4  # rows: what is left over, the runtime multiplies by another routine, with other last bits
+_RUNTIME_FROM = 16  # rows from which the runtime's products of matrices are faster than the loop of dense networks
 _ALONE = {size: np.eye(size, 1, dtype=np.float32) for size in (1, _BLOCK)}
 
 
@@ -50,6 +53,9 @@ class Steps:
         plain = all(part.dtype != object for part in plan.row.values())
         self._may_bind = self.whole and plain and not plan.graph.tables
         self._bound: tuple[dict[str, Any], Any, Callable[[], None]] | None = None
+        dense = plan.dense
+        plain = dense is not None and [plan.network.root(name) for name in codec.names] == [dense.value]
+        self._loop = DenseLoop(dense, weights) if dense is not None and plain else None
 
     def answers(self, feeds: dict[str, Any], count: int) -> list[Score]:
         """Return one answer per row; a row that fails inside the model is refused and leaves the others theirs."""
@@ -61,6 +67,8 @@ class Steps:
         return [self.answers(_cut(feeds, at, at + 1), 1)[0] for at in range(count)]
 
     def _answers(self, feeds: dict[str, Any], count: int) -> list[Score]:
+        if self._loop is not None:
+            return self._codec.scores([self._loop.answers(feeds, count, self._codec.constants())], count)
         found: list[Score] = []
         size = self._plan.batch or -(-count // _BLOCK) * _BLOCK
         for start in range(0, count, size):
@@ -78,6 +86,9 @@ class Steps:
         Exception
             What the runtime raises on a row that the network cannot take; no weight has moved.
         """
+        if self._loop is not None:
+            raw = self._loop.learn(self._codec.feeds([taken]), target, 1, self._codec.constants())
+            return self._codec.scores([raw], 1)[0] if ask else None
         copies = self._copies
         if not ask and self._may_bind:
             self._one_in_place(taken, target)
@@ -114,6 +125,9 @@ class Steps:
     def many(self, feeds: dict[str, Any], targets: Any) -> None:
         """Make one step on the mean loss of some rows; raises as ``one`` does."""
         count = len(targets)
+        if self._loop is not None and (count < _RUNTIME_FROM or self._plan.graph.tables):
+            self._loop.learn(feeds, targets, count, self._codec.constants())
+            return
         size = self._plan.batch or -(-count // _BLOCK) * _BLOCK
         found = []
         for start in range(0, count, size):

@@ -84,16 +84,44 @@ class Weights:
         for name, array in layout.dense:
             self.feeds[name] = self._row[start : start + array.size].reshape(array.shape)
             start += array.size
-        self._tables = [array.copy() for _, array in layout.tables]
-        self.feeds.update((name, table) for (name, _), table in zip(layout.tables, self._tables, strict=True))
         optimiser = training.optimiser
-        self._slots = optimiser.start(self._row)
-        self._table_slots = [optimiser.start(table) for table in self._tables]
+        self._slots = _stacked(optimiser.start(self._row), self._row)
+        # Tables lie one behind the other as well, for the loop of dense networks.
+        self._pool = np.concatenate([np.zeros(0, np.float32), *(array.ravel() for _, array in layout.tables)])
+        self._pool_slots = _stacked(optimiser.start(self._pool), self._pool)
+        self._tables = _pieces(self._pool, layout.tables)
+        self.feeds.update((name, table) for (name, _), table in zip(layout.tables, self._tables, strict=True))
+        remembered = [_pieces(slot, layout.tables) for slot in self._pool_slots]
+        self._table_slots = [[slot[at] for slot in remembered] for at in range(len(self._tables))]
         decay = [np.full(array.size, training.l2 * (name in layout.decayed)) for name, array in layout.dense]
         self._decay = np.concatenate([np.zeros(0), *decay]).astype(np.float32)
         first = [self._row, *self._tables]
         self._limit = _GROWS_TO * (1 + max(float(np.abs(part).max(initial=0)) for part in first))
         self._grown = False
+        self._rate = np.zeros(1)
+
+    @property
+    def arrays(self) -> tuple[Any, Any, Any, Any, Any]:
+        """Dense weights, tables, what the optimiser remembers of both, and each dense weight's decay."""
+        return self._row, self._pool, self._slots, self._pool_slots, self._decay
+
+    @property
+    def limit(self) -> float:
+        """The largest size of a sound weight."""
+        return self._limit
+
+    def rates(self, steps: int) -> Any:
+        """Return the learning rates of the next steps."""
+        training = self._training
+        if steps == 1:
+            self._rate[0] = training.optimiser.rate * training.schedule(self.steps)
+            return self._rate
+        return np.array([training.optimiser.rate * training.schedule(self.steps + at) for at in range(steps)])
+
+    def moved(self, steps: int, sound: bool) -> None:
+        """Note that ``arrays`` have been moved, and whether the rows of tables that were are sound."""
+        self.steps += steps
+        self._grown |= not sound
 
     @property
     def size(self) -> int:
@@ -163,6 +191,19 @@ class Weights:
             part[...] = np.frombuffer(blob, "<f4", part.size, at).reshape(part.shape)
             at += 4 * part.size
         self._grown = not all(map(self._fits, self._tables))
+
+
+def _stacked(slots: Sequence[Any], like: Any) -> Any:
+    return np.stack(slots) if slots else np.zeros((0, like.size), np.float32)
+
+
+def _pieces(line: Any, tables: Sequence[tuple[str, Any]]) -> list[Any]:
+    """Return views of arrays that lie one behind the other."""
+    found, at = [], 0
+    for _, table in tables:
+        found.append(line[at : at + table.size].reshape(table.shape))
+        at += table.size
+    return found
 
 
 def _summed(touched: Sequence[tuple[int, Any, Any]], sizes: Sequence[int]) -> dict[int, tuple[Any, Any]]:
