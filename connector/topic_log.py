@@ -56,6 +56,22 @@ class TopicLog:
         except (KafkaError, OSError) as error:
             raise self._told(error) from None
 
+    def skip(self, keep: int = 0) -> int:
+        """Pass over what is there but for the last ``keep`` of each partition, and return how many offsets that was.
+
+        What ``new`` has yielded already it does not yield again.
+        """
+        try:
+            begins = self._consumer.beginning_offsets(self._partitions)
+            ends = self._consumer.end_offsets(self._partitions)
+        except (KafkaError, OSError) as error:
+            raise self._told(error) from None
+        passed = 0
+        for partition, at in self._positions.items():
+            self._positions[partition] = max(at, begins[partition], ends[partition] - keep)
+            passed += self._positions[partition] - at
+        return passed
+
     def all(self) -> Iterator[Any]:
         """Yield all records that are there, by partition; what ``new`` yields next is not changed by that."""
         try:

@@ -17,7 +17,7 @@ from thalweg.connector.values import Check, checker
 
 __all__ = ["SCHEMAS", "decode", "decoder", "encode", "encoder", "schema", "sql_schema"]
 
-SCHEMAS = ("prediction", "label", "snapshot", "metric", "alert", "control", "dead_letter")
+SCHEMAS = ("prediction", "label", "snapshot", "metric", "alert", "control", "decision", "dead_letter")
 """Names of the wire contract, one Avro schema each."""
 
 _RECORD_NAME = "org.apache.flink.avro.generated.record"

@@ -11,14 +11,23 @@ from thalweg.connector.errors import ConfigError, SetupError, ThalwegError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "alerts": "thalweg.jobs.cli_alerts:alerts",
     "broker": "thalweg.jobs.cli_broker:broker",
     "bundle": "thalweg.jobs.cli_bundle:bundle_command",
     "ddl": "thalweg.jobs.cli_contract:ddl",
     "demo": "thalweg.jobs.demo:demo_command",
     "doctor": "thalweg.jobs.cli_doctor:doctor_command",
+    "experiment": "thalweg.jobs.cli_experiment:experiment",
     "models": "thalweg.jobs.cli_models:models",
+    "recipes": "thalweg.jobs.cli_recipes:recipes",
+    "resume": "thalweg.jobs.cli_jobs:resume_command",
+    "report": "thalweg.jobs.cli_report:report_command",
     "run": "thalweg.jobs.run:run_command",
+    "sample": "thalweg.jobs.cli_recipes:sample",
     "snapshots": "thalweg.jobs.cli_snapshots:snapshots",
+    "status": "thalweg.jobs.cli_jobs:status_command",
+    "stop": "thalweg.jobs.cli_jobs:stop_command",
+    "watch": "thalweg.jobs.cli_watch:watch_command",
 }
 
 

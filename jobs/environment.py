@@ -103,7 +103,7 @@ def make_environment(
         # What a job that has failed for good, or lost its JobManager, is resumed from.
         options["execution.checkpointing.externalized-checkpoint-retention"] = "DELETE_ON_CANCELLATION"
         # Here the gateway has it; the classpath of a cluster does not, `flink run -py` brings it along too.
-        # Not where this distribution has it in lib, as in docker/: then its cluster has it, and no job leaves one behind.
+        # Not where this distribution has it in lib, as in docker/: then its cluster has it too.
         home = Path(_find_flink_home())
         if not list((home / "lib").glob("flink-python-*.jar")):
             options["pipeline.jars"] += "".join(f";{jar.as_uri()}" for jar in (home / "opt").glob("flink-python-*.jar"))

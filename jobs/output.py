@@ -10,9 +10,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["json_option", "print_json", "print_table"]
+__all__ = ["json_option", "print_json", "print_table", "printable"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def printable(text: str) -> str:
+    r"""Return what came from a topic as a terminal may show it: no control character but the end of a line.
+
+    Examples
+    --------
+    >>> printable("a model\x1b[2Jnamed oddly")
+    'a model?[2Jnamed oddly'
+    """
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 def print_json(value: Any) -> None:

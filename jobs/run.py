@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -15,10 +16,14 @@ from typing import Any
 import click
 from rich.console import Console
 from thalweg.connector.errors import ConfigError, Problem, ThalwegError
+from thalweg.jobs.flink_rest import FlinkRest
 from thalweg.jobs.preflight import check_topics
+from thalweg.jobs.root_cause import root_cause
 from thalweg.jobs.script import read_script
 
-__all__ = ["run_command", "variables"]
+__all__ = ["job_options", "run_command", "run_file", "variables"]
+
+_RECOVER = "execution.state-recovery.path"
 
 
 def variables(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -31,29 +36,34 @@ def variables(pairs: tuple[str, ...]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-@click.command(name="run")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-D", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of ${NAME} in the file.")
-@click.option(
-    "--profile",
-    type=click.Choice(["latency", "throughput"]),
-    default="latency",
-    show_default=True,
-    help="What to tune Flink for.",
+_OPTIONS = (
+    click.argument("file", type=click.Path(path_type=Path)),
+    click.option("-D", "pairs", multiple=True, metavar="NAME=VALUE", help="Value of ${NAME} in the file."),
+    click.option(
+        "--profile",
+        type=click.Choice(["latency", "throughput"]),
+        default="latency",
+        show_default=True,
+        help="What to tune Flink for.",
+    ),
+    click.option("--parallelism", type=click.IntRange(1), help="Default parallelism of the job."),
+    click.option("--local", is_flag=True, help="Run in a mini cluster in this process; the default."),
+    click.option("--target", metavar="HOST:PORT", help="Submit to the cluster with this REST endpoint, and return."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON line at the end."),
 )
-@click.option("--parallelism", type=click.IntRange(1), help="Default parallelism of the job.")
-@click.option("--local", is_flag=True, help="Run in a mini cluster in this process; the default.")
-@click.option("--target", metavar="HOST:PORT", help="Submit to the cluster with this REST endpoint, and return.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON line at the end.")
-def run_command(
-    file: Path,
-    pairs: tuple[str, ...],
-    profile: str,
-    parallelism: int | None,
-    local: bool,
-    target: str | None,
-    as_json: bool,
-) -> None:
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the file of a job and the options of how and where it runs, as ``run_file`` takes them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(name="run")
+@job_options
+@click.option("--dry-run", "only_check", is_flag=True, help="Check the file and tell what it would do; run nothing.")
+def run_command(only_check: bool, **chosen: Any) -> None:
     """Run a SQL file as one job.
 
     Tables, models and inserts all stand in the file. Ctrl-C cancels a local job.
@@ -62,6 +72,37 @@ def run_command(
     Example:
       thalweg run fraud.sql -D brokers=127.0.0.1:9092 --profile throughput
       thalweg run fraud.sql -D brokers=kafka:9092 --target jobmanager:8081
+      thalweg run fraud.sql -D brokers=kafka:9092 --dry-run
+    """
+    if only_check:
+        from thalweg.jobs.dry_run import dry_run
+
+        given = variables(chosen["pairs"])
+        dry_run(chosen["file"], given, chosen["profile"], chosen["parallelism"], chosen["as_json"])
+        return
+    run_file(**chosen)
+
+
+def run_file(
+    file: Path,
+    pairs: tuple[str, ...],
+    profile: str,
+    parallelism: int | None,
+    local: bool,
+    target: str | None,
+    as_json: bool,
+    recover: str | None = None,
+) -> None:
+    """Run a SQL file as one job; ``recover`` is the savepoint or checkpoint that it goes on from.
+
+    Raises
+    ------
+    ConfigError
+        The file or the options are wrong.
+    SetupError
+        A jar, a broker or the cluster is missing.
+    ThalwegError
+        The job has failed.
     """
     if local and target:
         raise ConfigError([Problem("--target", "is given together with --local.", "Choose one.")])
@@ -73,6 +114,11 @@ def run_command(
 
     console = Console(stderr=True, highlight=False)
     settings = initial_settings(statements)
+    if recover is not None:
+        if _RECOVER in settings:
+            what = f"the file itself sets '{_RECOVER}'."
+            raise ConfigError([Problem("--savepoint", what, "Remove it there, or leave the option out.")])
+        settings[_RECOVER] = recover
     readers = parallelism or int(settings.get("parallelism.default", 0)) or (1 if target else os.cpu_count() or 1)
     for topic, count in partitions.items():
         if count < readers:
@@ -86,16 +132,34 @@ def run_command(
     client = submit(t_env, statements).get_job_client()
     job_id = str(client.get_job_id())
     console.print(f"job {job_id} is {'submitted to ' + target if target else 'running in this process'}")
-    state, reason = ("SUBMITTED", "") if target else _follow(client, console)
+    if not target:
+        state, reason = _follow(client, console)
+    elif recover is None:
+        state, reason = "SUBMITTED", ""
+    else:
+        state, reason = _restored(target, job_id, console)
     if as_json:
         click.echo(json.dumps({"job": job_id, "state": state, "seconds": round(time.monotonic() - started, 1)}))
     if state == "FAILED":
         raise ThalwegError(f"job {job_id} failed: {reason}")
 
 
+def _restored(target: str, job_id: str, console: Console) -> tuple[str, str]:
+    """Wait until a job on a cluster has taken its state back, and return what it is then, and why it failed."""
+    flink = FlinkRest(target)
+    with console.status("taking the state back"):
+        state = flink.until_it_runs(job_id)
+    if state == "FAILED":
+        return state, flink.why_failed(job_id)
+    taken = (flink.ask(f"jobs/{job_id}/checkpoints").get("latest") or {}).get("restored")
+    if taken:
+        kind = "savepoint" if taken["is_savepoint"] else "checkpoint"
+        console.print(f"goes on from {kind} {taken['id']}, {taken['external_path']}")
+    return state, ""
+
+
 def _follow(client: Any, console: Console) -> tuple[str, str]:
     """Wait for a local job to end, and return its state and why it failed; Ctrl-C and SIGTERM cancel it."""
-    from thalweg.jobs.session import root_cause
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

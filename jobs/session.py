@@ -8,16 +8,16 @@ from typing import Any
 
 from pyflink.table import StreamTableEnvironment
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.jobs.root_cause import root_cause
 from thalweg.jobs.script import Statement
 from thalweg.udfs.flink.attach import attach
 
-__all__ = ["initial_settings", "root_cause", "submit"]
+__all__ = ["initial_settings", "submit"]
 
 _SET = re.compile(r"SET\s+'([^']+)'\s*=\s*'((?:[^']|'')*)'\s*", re.IGNORECASE)
 _MODEL_NAME = re.compile(
     r"CREATE\s+(?:TEMPORARY\s+)?MODEL\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:`([^`]+)`|([\w.]+))", re.IGNORECASE
 )
-_JAVA_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]*(?:Exception|Error)[\w$]*:\s*")
 
 
 def initial_settings(statements: Sequence[Statement]) -> dict[str, str]:
@@ -42,8 +42,8 @@ def initial_settings(statements: Sequence[Statement]) -> dict[str, str]:
     return settings
 
 
-def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> Any:
-    """Execute all statements and submit all inserts as one job.
+def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement], explain: bool = False) -> Any:
+    """Execute all statements and submit all inserts as one job; with ``explain`` return Flink's plan of it instead.
 
     Models are built before the first statement that reads them, all at once, so that everything that is wrong with
     any of them is said together.
@@ -51,7 +51,7 @@ def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> An
     Returns
     -------
     TableResult
-        Of the job.
+        Of the job; with ``explain`` a str.
 
     Raises
     ------
@@ -98,28 +98,11 @@ def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> An
             ]
         )
     try:
-        return statement_set.execute()
+        return statement_set.explain() if explain else statement_set.execute()
     except Exception as error:
         raise ConfigError(
             [Problem(statements[0].file, f"the job cannot be started: {root_cause(error)}", "")]
         ) from error
-
-
-def root_cause(error: BaseException) -> str:
-    """Return what went wrong, as one sentence out of a Java stack trace."""
-    text = str(error)
-    if "Traceback (most recent call last):" in text:
-        # An error inside a Python function: the last line of its traceback, not that of the Java stack around it.
-        tail = text.rpartition("Traceback (most recent call last):")[2]
-        ends = [line for line in tail.splitlines() if re.match(r"[\w.]+(?:Error|Exception|Interrupt)\b", line)]
-        if ends:
-            return ends[0].strip()
-    causes = [line.strip().removeprefix("Caused by: ") for line in text.splitlines() if line.startswith("Caused by: ")]
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
-    if lines and lines[0].startswith("An error occurred while calling"):
-        lines = [lines[1].removeprefix(": ")] if len(lines) > 1 else lines
-    chosen = causes[-1] if causes else (lines[0] if lines else type(error).__name__)
-    return _JAVA_CLASS.sub("", chosen).strip()
 
 
 def _reads_models(statement: Statement, names: Sequence[str]) -> bool:

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import sysconfig
 import time
-import urllib.error
 import urllib.request
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import pyflink
 from ruamel.yaml import YAML
 
 _HOME = Path(pyflink.__file__).parent
-_START_S = 90.0
+_START_S = 240.0
 
 
 class StandaloneCluster:
@@ -36,6 +35,7 @@ class StandaloneCluster:
         self._folder, self._home = folder, home
         self._started: list[subprocess.Popen[bytes]] = []
         self._task_managers: list[subprocess.Popen[bytes]] = []
+        self._job_manager: subprocess.Popen[bytes] | None = None
         self.rest_port = free_port()
         self.python = folder / "python" / "bin" / "python"
         python_without_thalweg(folder / "python")
@@ -55,14 +55,14 @@ class StandaloneCluster:
             "taskmanager.memory.process.size": "2g",
             "taskmanager.numberOfTaskSlots": "1",
             "python.executable": str(self.python),
+            "pekko.startup-timeout": "120 s",  # a busy machine takes its time
             "heartbeat.timeout": "15000",
             "heartbeat.interval": "1000",
             "env.java.opts.all": f"{java_options()} {os.environ.get('JVM_ARGS', '')}",
         } | (settings or {})
         (folder / "conf" / "config.yaml").write_text("".join(f"{key}: '{value}'\n" for key, value in merged.items()))
-        self._start("jobmanager")
         try:
-            self.wait(lambda: self.get("overview") is not None, "the JobManager answers")
+            self.start_job_manager()
         except BaseException:
             self.close()
             raise
@@ -70,11 +70,32 @@ class StandaloneCluster:
     def add_task_manager(self) -> subprocess.Popen[bytes]:
         """Start a TaskManager and wait until its slot is there."""
         # By id: one that was killed may be counted still, here or there.
-        known = self._registered()
+        known = self.registered()
         started = self._start("taskmanager")
         self._task_managers.append(started)
-        self.wait(lambda: self._registered() - known, "a TaskManager has registered")
+        self.wait(lambda: self.registered() - known, "a TaskManager has registered")
         return started
+
+    def start_job_manager(self) -> None:
+        """Start the JobManager, again if it was killed, and wait until it answers."""
+        self._job_manager = self._start("jobmanager")
+        self.wait(lambda: self.get("overview") is not None, "the JobManager answers")
+
+    def kill_job_manager(self) -> None:
+        """Kill it, with all that it knows of its jobs; their checkpoints stay."""
+        if self._job_manager is not None:
+            end_group(self._job_manager.pid)
+            self._job_manager.wait()
+
+    def kill_task_manager(self, which: int = -1) -> None:
+        """Kill one that runs: Java alone, as the kernel does; its Python workers have to see to themselves."""
+        victim = self.task_managers()[which]
+        victim.kill()
+        victim.wait()
+
+    def python_workers(self) -> list[int]:
+        """Return the Python processes that work for the TaskManagers."""
+        return [pid for process in self.task_managers() for pid in descendants(process.pid) if _is_worker(pid)]
 
     def task_managers(self) -> list[subprocess.Popen[bytes]]:
         """Return those that run."""
@@ -89,7 +110,7 @@ class StandaloneCluster:
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return json.load(answer)
-        except (ConnectionError, urllib.error.URLError):
+        except OSError:  # nobody is there, or too busy to answer
             return None
 
     def wait(self, done: Callable[[], Any], what: str, seconds: float = _START_S) -> Any:
@@ -112,8 +133,9 @@ class StandaloneCluster:
                 pass
             end_group(process.pid)
 
-    def _registered(self) -> set[str]:
-        return {found["id"] for found in self.get("taskmanagers")["taskmanagers"]}
+    def registered(self) -> set[str]:
+        """Return the ids of the TaskManagers that the JobManager knows."""
+        return {found["id"] for found in (self.get("taskmanagers") or {"taskmanagers": []})["taskmanagers"]}
 
     def _start(self, what: str) -> subprocess.Popen[bytes]:
         (self._folder / "log").mkdir(exist_ok=True)
@@ -178,16 +200,30 @@ def descendants(pid: int) -> list[int]:
 
 def python_workers() -> list[int]:
     """Return the Python workers that the JVM of this process has started."""
-    found = []
-    for pid in descendants(os.getpid()):
+    return [pid for pid in descendants(os.getpid()) if _is_worker(pid)]
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"beam_boot" in command and "python" in os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return False  # it has ended
+
+
+def scrape(ports: Iterable[int], name: str, label: str) -> float:
+    """Return the sum of a metric over all processes whose Prometheus reporter answers on one of the ports."""
+    total = 0.0
+    for port in ports:
         try:
-            if b"beam_boot" in Path(f"/proc/{pid}/cmdline").read_bytes() and "python" in os.readlink(
-                f"/proc/{pid}/exe"
-            ):
-                found.append(pid)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                lines = answer.read().decode().splitlines()
         except OSError:
-            continue  # it has ended
-    return found
+            continue
+        # A value follows the labels; one without a value yet is NaN.
+        found = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{") and label in line]
+        total += sum(value for value in found if value == value)
+    return total
 
 
 def free_port() -> int:

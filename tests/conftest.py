@@ -22,7 +22,7 @@ os.environ.setdefault("JVM_ARGS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let two processes share the run: one has the broker and all of Flink, and begins first; the other the pure tests."""
+    """Let two processes share the run: one has the broker and all of Flink, and begins first; the other the rest."""
     for item in items:
         shared = item.get_closest_marker("cluster") or "broker" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("cluster" if shared else item.path.name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -17,10 +19,18 @@ NAMES = (
     "export",
     "midas",
     "nab",
+    "recommend",
     "cadence",
     "cold_start",
     "active_keys",
     "evaluation",
+    "sequential",
+    "report",
+    "hybrid",
+    "faults",
+    "soak",
+    "drift",
+    "comparison",
 )
 
 
@@ -31,14 +41,18 @@ NAMES = (
 )
 @click.option("--rows", type=click.IntRange(1000), help="Rows, where the benchmark's own number is too many.")
 @click.option("--cases", help="Only these cases, between commas, of a benchmark that can run some of its cases.")
-def main(name: str, data: Path | None, rows: int | None, cases: str | None) -> None:
+@click.option("--minutes", type=click.FloatRange(0.5), help="How long, of a benchmark that goes on for some time.")
+def main(name: str, data: Path | None, rows: int | None, cases: str | None, minutes: float | None) -> None:
     """Run the benchmark NAME.
 
     \b
     Example:
       python -m tests.bench learning --rows 200000
     """
-    only = {} if cases is None else {"cases": cases}
+    # What a benchmark has started ends with it, also when it is told to stop.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    chosen = {"cases": cases, "minutes": minutes}
+    only = {option: value for option, value in chosen.items() if value is not None}
     figures = importlib.import_module(f"tests.bench.bench_{name}").run(data, rows, **only)
     click.echo(json.dumps(figures))
 

@@ -4,6 +4,10 @@ Each run is a stream of events that two models answer, with log loss as the metr
 and independent; in A/B runs the candidate is better by about two percent of the loss. The test is that of the product,
 with its levels and periods; beside it the t-test at the same alpha, repeated after every event. ``--rows`` is the
 number of events of a run.
+
+``false_rollbacks`` are runs in which a model that is as good as the one it has replaced is taken back; in regimes, each
+of 100 events, one of both is better for that long by half a standard deviation, and then the other:
+``plain_rollbacks_in_regimes`` are those of the test that takes each event as independent of the last one.
 """
 
 from __future__ import annotations
@@ -15,15 +19,18 @@ from typing import Any
 
 import numpy as np
 from thalweg.udfs.logic.allocation import allocate
+from thalweg.udfs.logic.arm_batches import batch_size, widening
 from thalweg.udfs.logic.comparison_plan import Arm, Plan
-from thalweg.udfs.logic.promotion import Promotion
+from thalweg.udfs.logic.promotion import _LEAST_FOR_ROLLBACK, Promotion
 from thalweg.udfs.logic.sequential_tests import log_evidence
 
 _RUNS, _AT_ONCE = 2000, 50
 _PLAN = Plan("bench", (Arm("champion"), Arm("challenger", 20.0)), "champion", min_samples=500)
 _NOISE, _BETTER = 0.6, 0.47
+_REGIME, _LOOK = 100, 250
 _BANDIT_EVENTS, _BANDIT_STEP, _BANDIT_RUNS = 20_000, 500, 200
 _RATES = (0.10, 0.12, 0.11)
+_ROLLBACKS = ("false_rollbacks", "false_rollbacks_in_regimes", "plain_rollbacks_in_regimes")
 
 
 def run(data: Path | None, rows: int | None) -> dict[str, Any]:
@@ -42,6 +49,7 @@ def run(data: Path | None, rows: int | None) -> dict[str, Any]:
         "alpha": _PLAN.alpha,
         "aa_false_promotions": float((same["sequential"] > 0).mean()),
         "naive_false_promotions": float((same["naive"] > 0).mean()),
+        **{name: float(same[name].mean()) for name in _ROLLBACKS},
         "power": float((better["sequential"] > 0).mean()),
         "median_samples": int(np.median(found)) if len(found) else None,
         "effect": round(float(better["effect"]), 5),
@@ -53,7 +61,7 @@ def run(data: Path | None, rows: int | None) -> dict[str, Any]:
 def _promotions(events: int, noise: float, seed: int) -> dict[str, Any]:
     """Return for each run after how many events the candidate is promoted; 0, it is not."""
     pick = np.random.default_rng(seed)
-    first: dict[str, list[Any]] = {"sequential": [], "naive": []}
+    first: dict[str, list[Any]] = {"sequential": [], "naive": []} | {name: [] for name in _ROLLBACKS}
     effects, champions = [], []
     for _ in range(0, _RUNS, _AT_ONCE):
         centre = pick.normal(size=(_AT_ONCE, events))
@@ -65,8 +73,13 @@ def _promotions(events: int, noise: float, seed: int) -> dict[str, Any]:
         effects.append(ahead.mean())
         champions.append(champion.mean())
         first["sequential"].append(_sequential(ahead))
+        if noise == _NOISE:
+            lasting = pick.choice((-0.5, 0.5), size=(_AT_ONCE, -(-events // _REGIME))).repeat(_REGIME, axis=1)
+            regimes = ahead + lasting[:, :events] * ahead.std()
+            for name, values, steady in zip(_ROLLBACKS, (ahead, regimes, regimes), (True, True, False), strict=True):
+                first[name].append(_rolled_back(values, steady))
         first["naive"].append(_first(_t_values(ahead) > 1.96, _PLAN.min_samples))
-    found = {name: np.concatenate(parts) for name, parts in first.items()}
+    found = {name: np.concatenate(parts) for name, parts in first.items() if parts}
     return {**found, "effect": np.mean(effects), "loss": np.mean(champions)}
 
 
@@ -98,6 +111,39 @@ def _sequential(ahead: Any) -> Any:
         begin += promotion.period_ends()
         promotion.period += 1
     return found
+
+
+def _rolled_back(ahead: Any, steady: bool) -> Any:
+    """Return which runs are rolled back, as looked at every so often, where nothing had been won before."""
+    promotion = Promotion(_PLAN)
+    rolled = np.zeros(len(ahead), dtype=bool)
+    begin = 0
+    while begin < ahead.shape[1]:
+        part = ahead[:, begin : begin + promotion.period_ends()]
+        rolled |= _ever_worse(part, promotion.level(), promotion.tuned(), steady)
+        begin += promotion.period_ends()
+        promotion.period += 1
+    for begin in range(0, ahead.shape[1], promotion.window_ends()):
+        part = ahead[:, begin : begin + promotion.window_ends()]
+        rolled |= _ever_worse(part, promotion.window_level(), promotion.window_ends() / 2, steady)
+        promotion.window += 1
+    return rolled
+
+
+def _ever_worse(ahead: Any, level: float, tuned: float, steady: bool) -> Any:
+    sums = np.cumsum(np.pad(ahead, ((0, 0), (1, 0))), axis=1)
+    squares = np.cumsum(np.square(ahead), axis=1)
+    worse = np.zeros(len(ahead), dtype=bool)
+    for count in range(_LEAST_FOR_ROLLBACK * _PLAN.min_samples, ahead.shape[1] + 1, _LOOK):
+        mean = sums[:, count] / count
+        variance = (squares[:, count - 1] - sums[:, count] * mean) / (count - 1)
+        if steady:
+            size = batch_size(count)
+            batches = np.diff(sums[:, : count // size * size + 1 : size], axis=1)
+            found = batches.var(axis=1, ddof=1) / size * widening(batches.shape[1], level)
+            variance = np.maximum(variance, found)
+        worse |= (mean < 0) & (log_evidence(mean, variance, count, level, tuned) > math.log(1 / level))
+    return worse
 
 
 def _t_values(values: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from thalweg.connector.ddl import create_table, quote_text, topic
 from thalweg.connector.errors import ConfigError
@@ -49,6 +51,13 @@ def test_all_contradictions_are_told_at_once() -> None:
         create_table("t", "label", "t", "b:1", guarantee="exactly-once")
     text = create_table("t", "label", "t", "b:1", guarantee="exactly-once", transactional_id_prefix="app")
     assert "'sink.transactional-id-prefix' = 'app'" in text
+
+
+def test_a_transaction_lives_as_long_as_a_broker_allows_and_outlives_a_restart() -> None:
+    text = create_table("t", "label", "t", "b:1", guarantee="exactly-once", transactional_id_prefix="app")
+    (timeout_ms,) = map(int, re.findall(r"'properties.transaction.timeout.ms' = '(\d+)'", text))
+    assert 300_000 <= timeout_ms <= 900_000  # Kafka's transaction.max.timeout.ms; Flink asks for an hour by itself
+    assert "transaction" not in create_table("t", "label", "t", "b:1")
 
 
 @pytest.mark.parametrize("app", ["", "a b", "é", "a" * 250, "a/b"])

@@ -127,6 +127,30 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
         },
         {"model": "delay", "command": "reset", "argument": "", "issued_by": "", "reason": "", "issued_ms": 0},
     ],
+    "decision": [
+        {
+            "model": "delay",
+            "decision": "promote",
+            "arm": "delay_v2",
+            "previous": "delay_v1",
+            "shares": {"delay_v2": 100.0},
+            "decided_by": "thalweg",
+            "reason": "its loss is lower",
+            "evidence": '{"difference":0.031}',
+            "event_time_ms": 1_357_034_400_000,
+        },
+        {
+            "model": "delay",
+            "decision": "freeze",
+            "arm": "",
+            "previous": "",
+            "shares": {},
+            "decided_by": "",
+            "reason": "",
+            "evidence": "",
+            "event_time_ms": 0,
+        },
+    ],
     "dead_letter": [
         {
             "topic": "flights",

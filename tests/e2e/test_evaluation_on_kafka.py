@@ -17,7 +17,7 @@ from thalweg.connector.kafka import create_topics, read_topic
 
 pytestmark = pytest.mark.cluster
 START_MS = 1_700_000_040_000  # a full minute
-EVENTS, FLIP, BACK, WINDOW, DELAY_MS = 1500, 600, 900, 100, 5000
+EVENTS, FLIP, BACK, WINDOW, DELAY_MS, REFERENCE = 1500, 600, 900, 100, 5000, 300
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,19 @@ def found(broker: str, events: list[dict[str, Any]], tmp_path_factory: Any) -> d
     columns = "INPUT (a DOUBLE) OUTPUT (y BOOLEAN)"
     run(
         kafka_table("events", "id STRING, a DOUBLE, carrier STRING", "evaluation.events", broker)
+        + kafka_table("reference", "id STRING, a DOUBLE", "evaluation.events", broker)
         + kafka_table("labels", "id STRING, y BOOLEAN", "evaluation.labels", broker)
         + f"CREATE MODEL frozen {columns} WITH ('provider' = 'onnx', 'model' = '{path}', {common},"
-        " 'alerts' = 'critical: Accuracy < 0.6 for 2 min min-samples 50');\n"
+        " 'alerts' = 'critical: Accuracy < 0.6 for 2 min min-samples 50; psi(a) > 5 min-samples 10',"
+        f" 'reference-events' = '{REFERENCE}');\n"
+        + f"CREATE MODEL blind {columns} WITH ('provider' = 'onnx', 'model' = '{path}', 'input-table' = 'events',"
+        " 'event-id' = 'id', 'metrics-every' = '1 min', 'watch-inputs' = 'all', 'reference-table' = 'reference');\n"
         + f"CREATE MODEL learning {columns} WITH ('provider' = 'river', 'model' = '{river}', {common});\n"
         + result_tables(broker, "evaluation")
         + create_table("alerts", "alert", "evaluation.alerts", broker)
         + ";\nINSERT INTO predictions SELECT * FROM frozen_predictions UNION ALL SELECT * FROM learning_predictions;\n"
-        "INSERT INTO metrics SELECT * FROM frozen_metrics UNION ALL SELECT * FROM learning_metrics;\n"
+        "INSERT INTO metrics SELECT * FROM frozen_metrics UNION ALL SELECT * FROM learning_metrics"
+        " UNION ALL SELECT * FROM blind_metrics;\n"
         "INSERT INTO alerts SELECT * FROM frozen_alerts UNION ALL SELECT * FROM learning_alerts;\n"
     )
     out = results(broker, "evaluation", ("predictions", "metrics"))
@@ -138,3 +143,28 @@ def test_the_prior_and_the_coverage_are_counted_by_hand(found: Any, events: Any)
     assert last(found, "frozen", "vs-baseline", "rolling")["value"] == pytest.approx((best - mine) / max(best, mine))
     assert last(found, "frozen", "label-coverage", "cumulative")["value"] == 1.0
     assert last(found, "frozen", "label-delay-ms.p50", "cumulative")["value"] == pytest.approx(DELAY_MS, rel=0.05)
+
+
+def test_inputs_are_held_against_the_first_events_as_scipy_does(found: Any, events: Any) -> None:
+    """Minutes of 60 events: the first whole ones are the reference, the window is the newest two."""
+    values = [event["a"] for event in events]
+    newest = last(found, "frozen", "psi(a)", "rolling")
+    ends = min((newest["event_time_ms"] - START_MS) // 1000, EVENTS)
+    assert (newest["count"], ends % 60) == (120, 0)
+    reference, window = values[:REFERENCE], values[ends - 120 : ends]
+    edges = np.quantile(reference, np.arange(0.1, 1, 0.1), method="inverted_cdf")
+    shares = [np.bincount(np.searchsorted(edges, part), minlength=10) + 0.5 for part in (reference, window)]
+    expected, mine = (share / share.sum() for share in shares)
+    assert newest["value"] == pytest.approx(((mine - expected) * np.log(mine / expected)).sum(), rel=0.25)
+    assert last(found, "frozen", "null-rate(a)", "rolling")["value"] == 0.0
+
+
+def test_a_model_without_labels_has_metrics_against_the_reference_table(found: Any, events: Any) -> None:
+    """Its reference is the topic itself, so the last window of all events is very near to it."""
+    mine = {row["metric"] for row in found["metrics"] if row["model"] == "blind"}
+    assert {"events", "psi(a)", "ks(a)", "null-rate(a)", "out-of-range(a)"} <= mine
+    assert not [name for name in mine if name.startswith("label")]
+    assert last(found, "blind", "events", "cumulative")["value"] == EVENTS
+    assert last(found, "blind", "out-of-range(a)", "rolling")["value"] == 0.0
+    whole = last(found, "blind", "ks(a)", "rolling")
+    assert (whole["count"], whole["value"]) == (EVENTS, 0.0)

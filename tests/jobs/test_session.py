@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from thalweg.connector.errors import ConfigError
+from thalweg.jobs.root_cause import root_cause
 from thalweg.jobs.script import parse_script
-from thalweg.jobs.session import initial_settings, root_cause, submit
+from thalweg.jobs.session import initial_settings, submit
 
 pytestmark = pytest.mark.cluster
 TABLES = """

@@ -22,6 +22,7 @@ _BUILT_IN = {
     "neural": "thalweg.udfs.engines.neural_engine:NeuralEngine",
     "midas": "thalweg.udfs.engines.midas_engine:MidasEngine",
     "metric-anomaly": "thalweg.udfs.engines.metric_anomaly_engine:MetricAnomalyEngine",
+    "recommend": "thalweg.udfs.engines.recommend_engine:RecommendEngine",
 }
 
 

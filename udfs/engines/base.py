@@ -75,8 +75,8 @@ class EngineSpec:
     kind : str
         Name of the engine in the registry: ``river``, ``onnx``, or a customer's own.
     task : str
-        ``classification``, ``regression``, ``anomaly``, ``clustering``, ``recommendation``, ``forecasting`` or
-        ``bandit``.
+        ``classification``, ``regression``, ``anomaly``, ``clustering``, ``recommendation``, ``next-item``,
+        ``forecasting`` or ``bandit``.
     model : str
         The model text (River) or the model URI (ONNX).
     inputs : tuple of Field

@@ -26,7 +26,7 @@ __all__ = ["check_learner", "check_processes", "check_scorer"]
 
 Row = Mapping[str, Value]
 Example = tuple[Row, Value]
-_UNLABELLED = ("anomaly", "clustering")
+_UNLABELLED = ("anomaly", "clustering", "next-item")
 _STATUSES = ("ok", "not_ready", "refused")
 _WRONG: dict[str, tuple[Any, ...]] = {
     "number": (math.nan, math.inf, -math.inf, Decimal("NaN"), "1", True),

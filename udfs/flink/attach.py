@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 
@@ -10,13 +10,16 @@ from pyflink.datastream import DataStream
 from pyflink.table import StreamTableEnvironment, Table
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines import build, engine_class
-from thalweg.udfs.flink.flow import build_flow
+from thalweg.udfs.flink.comparison_flow import build_comparison
+from thalweg.udfs.flink.flow import Built, build_flow
 from thalweg.udfs.flink.program_models import ModelTables, create_model
 from thalweg.udfs.flink.tables import Declared, TableReader, read_model
+from thalweg.udfs.logic.compare_declaration import CompareDeclaration, arm_names, declare_comparison
 from thalweg.udfs.logic.declaration import Declaration, declare
 
 __all__ = ["Models", "attach"]
 
+_COMPARE = "compare"  # the provider of a model that compares others
 _CACHES = ("python.state.cache-size", "python.map-state.read-cache-size", "python.map-state.write-cache-size")
 
 
@@ -61,6 +64,8 @@ class Models:
         self._t_env = t_env
         self._reader = TableReader(t_env)
         self._built: set[str] = set()
+        self._declared: dict[str, Declaration | None] = {}
+        self._flows: dict[str, Built] = {}
 
     def build(self, names: Iterable[str]) -> None:
         """Create the views of models that ``CREATE MODEL`` declared; those that exist already are left alone.
@@ -70,31 +75,67 @@ class Models:
         ConfigError
             Lists everything that is wrong with any of them, not only the first.
         """
-        names = [name for name in names if name not in self._built]
-        declarations: list[Declaration] = []
         problems: list[Problem] = []
-        for name in names:
-            declared = None
+        found = self._read([name for name in names if name not in self._built], problems)
+        compared = {name: declared for name, declared in found.items() if declared.options.get("provider") == _COMPARE}
+        sound = self._declare({name: found[name] for name in found if name not in compared}, problems)
+        comparisons: list[CompareDeclaration] = []
+        for name, declared in compared.items():
+            models = {arm: self._declared[arm] for arm in arm_names(declared.options) if arm in self._declared}
             try:
-                declared = read_model(self._t_env, name)
-                declarations.append(_declaration(name, declared))
+                comparisons.append(declare_comparison(name, declared.outputs, declared.options, models, self._known()))
             except ConfigError as error:
                 problems += error.problems
-                if declared is None:
-                    continue
+        for name, declaration in sound.items():
+            carried = [column for c in comparisons if declaration in c.arms for column in c.carried()]
+            try:
+                self._flows[name] = build_flow(self._t_env, declaration, self._reader, carried)
+            except ConfigError as error:
+                problems += error.problems
+        for comparison in comparisons:
+            if not problems:
+                try:
+                    build_comparison(self._t_env, comparison, self._flows, self._reader)
+                except ConfigError as error:
+                    problems += error.problems
+        if problems:
+            raise ConfigError(dict.fromkeys(problems))
+        self._built.update(found)
+
+    def _known(self) -> set[str]:
+        return {*self._t_env.list_models(), *self._t_env.list_temporary_models()}
+
+    def _read(self, names: Iterable[str], problems: list[Problem]) -> dict[str, Declared]:
+        """Return the models as they are declared, and those that they compare."""
+        found: dict[str, Declared] = {}
+        waiting = list(names)
+        for name in waiting:
+            if name in found or name in self._built:
+                continue
+            try:
+                found[name] = declared = read_model(self._t_env, name)
+            except ConfigError as error:
+                problems += error.problems
+                continue
+            if declared.options.get("provider") == _COMPARE:
+                waiting += [arm for arm in arm_names(declared.options) if arm in self._known()]
+        return found
+
+    def _declare(self, models: Mapping[str, Declared], problems: list[Problem]) -> dict[str, Declaration]:
+        """Return what can be held against the tables; what is wrong goes into ``problems``."""
+        sound: dict[str, Declaration] = {}
+        for name, declared in models.items():
+            self._declared[name] = None
+            try:
+                sound[name] = self._declared[name] = _declaration(name, declared)
+            except ConfigError as error:
+                problems += error.problems
                 # Without its misspelt options the rest can still be held against the tables, in the same run.
                 strange = {p.where.partition("option ")[2].strip("'") for p in error.problems if "unknown" in p.what}
                 kept = {option: text for option, text in declared.options.items() if option not in strange}
                 with suppress(ConfigError):
-                    declarations.append(_declaration(name, declared._replace(options=kept)))
-        for declaration in declarations:
-            try:
-                build_flow(self._t_env, declaration, self._reader)
-            except ConfigError as error:
-                problems += error.problems
-        if problems:
-            raise ConfigError(dict.fromkeys(problems))
-        self._built.update(names)
+                    sound[name] = _declaration(name, declared._replace(options=kept))
+        return sound
 
     def learn(
         self,

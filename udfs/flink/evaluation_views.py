@@ -25,7 +25,7 @@ def alerts_query(declaration: Declaration, prefix: str) -> str:
     The evaluation is named only where there are rules: else nothing that reads alerts makes it run.
     """
     name, queries = quote_text(declaration.name), []
-    if declaration.label is not None and declaration.watch.rules:
+    if declaration.watch.rules:
         queries.append(
             f"SELECT {name} AS model, metric AS `alert`, severity, state, metric_value AS `value`, threshold,"
             f" metric_count AS `count`, event_time_ms, reason FROM {prefix}_evaluation WHERE severity IS NOT NULL"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
-from pyflink.common import Types
 from pyflink.datastream import DataStream
 from pyflink.datastream.data_stream import KeyedStream
-from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema, StreamTableEnvironment
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.flink.evaluation_views import alerts_query, metrics_query, slice_values
-from thalweg.udfs.flink.functions import pack_function, score_function
-from thalweg.udfs.flink.labelled_answers import labelled_answers
+from thalweg.udfs.flink.functions import score_function
+from thalweg.udfs.flink.input_notes import note_queries
+from thalweg.udfs.flink.keyed_blocks import keyed_blocks
+from thalweg.udfs.flink.labelled_answers import LATE_ANSWER, labelled_answers
 from thalweg.udfs.flink.learning_rows import learning_rows, untagged
 from thalweg.udfs.flink.operators import (
     ANSWER_TYPES,
@@ -24,7 +25,6 @@ from thalweg.udfs.flink.operators import (
     learning_type,
     metric_type,
 )
-from thalweg.udfs.flink.shards import shard_keys
 from thalweg.udfs.flink.statements import Column, Default, deferred, model_key, transport
 from thalweg.udfs.flink.tables import Prepared, TableReader
 from thalweg.udfs.flink.task_columns import task_columns
@@ -32,24 +32,57 @@ from thalweg.udfs.logic.declaration import Declaration, field_kind
 from thalweg.udfs.logic.learning import learning_kinds
 from thalweg.udfs.logic.outcomes import outcome_kinds
 
-__all__ = ["build_flow"]
+__all__ = ["Built", "build_flow"]
 
 
-def build_flow(t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader) -> None:
+class Built(NamedTuple):
+    """What a comparison reads of a model's flow.
+
+    Attributes
+    ----------
+    answers : str
+        The view with the answers.
+    carried : tuple of str
+        Columns whose values each answer has in its JSON array ``slices``, which is there if there are any.
+    outcomes : callable or None
+        Columns of the labels to the query of ``labelled_answers`` with ``carried``; None for a model without labels.
+    timed : bool
+        Whether the rows have a time that a watermark passes.
+    """
+
+    answers: str
+    carried: tuple[str, ...]
+    outcomes: Callable[[Sequence[str]], str] | None
+    timed: bool
+
+
+def build_flow(
+    t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader, carried: Sequence[str] = ()
+) -> Built:
     """Create the views of one model; nothing runs until a statement uses them.
+
+    Parameters
+    ----------
+    t_env, declaration, reader :
+        Where it is built, and from what.
+    carried : sequence of str
+        Columns of the input table that go with each answer behind the values of its slices, for a comparison.
 
     Raises
     ------
     ConfigError
         The declaration does not fit the tables; lists every offender.
     """
-    _Flow(t_env, declaration, reader).build()
+    return _Flow(t_env, declaration, reader, tuple(carried)).build()
 
 
 class _Flow:
-    def __init__(self, t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader) -> None:
-        self._t_env, self._d = t_env, declaration
+    def __init__(
+        self, t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader, extra: tuple[str, ...]
+    ) -> None:
+        self._t_env, self._d, self._reader = t_env, declaration, reader
         d = declaration
+        self._carried = tuple(dict.fromkeys((*d.watch.slices, *extra)))
         where = f"model {d.name}"
         self._events = reader.prepare(d.input_table, d.event_time, d.on_malformed, f"{where}, option 'input-table'")
         self._labels = (
@@ -65,23 +98,30 @@ class _Flow:
             raise ConfigError(
                 [Problem(f"{where}, option 'order'", what, "Declare WATERMARK FOR ..., or use 'arrival'.")]
             )
+        self._batch = t_env.get_config().get("execution.runtime-mode", "").upper() == "BATCH"
+        if self._batch and not timed and d.order is None:
+            what = "in batch mode only a table that declares a watermark itself has a time, not a view on one."
+            remedy = "Name the tables themselves, with computed columns instead of a view, or set 'order' = 'arrival'."
+            raise ConfigError([Problem(f"{where}, option 'order'", what, remedy)])
         self._time = "thalweg_time" if timed and d.order != "arrival" else None
         if d.label_default is not None and self._time is None:
             what = "the end of an event's time is known by a watermark, and rows are taken in the order of arrival."
             remedy = "Declare WATERMARK FOR in both tables and leave 'order' at 'event-time', or remove it."
             raise ConfigError([Problem(f"{where}, option 'label-default'", what, remedy)])
 
-    def build(self) -> None:
+    def build(self) -> Built:
         key, features, label = self._columns()
         if self._d.learns:
             self._learning(key, features, label)
         else:
             self._scoring(key, features, label)
-        if label is not None:
-            self._evaluation(label)
+        if label is not None or self._d.watch.attention.inputs:
+            self._evaluation(label, features)
         alerts = alerts_query(self._d, self._prefix)
         if alerts:
             self._view("alerts", alerts)
+        outcomes = None if label is None else partial(self._labelled, label, bool(self._carried))
+        return Built(f"{self._prefix}_answers", self._carried, outcomes, self._time is not None)
 
     def _columns(self) -> tuple[list[Column], list[Column], Column | None]:
         """Return the columns that the model reads, checked against the tables."""
@@ -115,8 +155,9 @@ class _Flow:
         key = [column(self._events, name, d.input_table, "option 'key'", None) for name in d.key]
         features = [column(self._events, name, d.input_table, "INPUT", kind) for name, kind in d.spec.inputs]
         column(self._events, d.event_id, d.input_table, "option 'event-id'", None)
-        for name in d.watch.slices:
-            column(self._events, name, d.input_table, "option 'slices'", None)
+        for name in self._carried:
+            where = "option 'slices'" if name in d.watch.slices else "as it is compared"
+            column(self._events, name, d.input_table, where, None)
         label = None
         if d.label is not None:
             label = column(labels, d.label, label_table, "option 'label'", d.spec.output.kind)
@@ -131,7 +172,7 @@ class _Flow:
             self._events.view, None if self._labels is None else self._labels.view, key, features, label,
             d.event_id, d.label_event_id, d.label_timeout, self._time,
             self._default("unlabelled", self._events.view, d.event_id, "thalweg_ms", "NOT thalweg_late"),
-            slice_values(d.watch.slices),
+            slice_values(self._carried),
         )  # fmt: skip
         stream = self._keyed(query, learning_kinds(d.spec), 1 if key else None, d.shards if key else 1, "learn")
         out = stream.process(LearningOperator(d, self._time is not None), learning_type())
@@ -141,7 +182,7 @@ class _Flow:
         env.create_temporary_view(operator, env.from_data_stream(out, self._passing("TO_TIMESTAMP_LTZ(0, 3)")))
         answers = {name: f"{operator}.{quote_name(name)}[n]" for name in ANSWER_TYPES if name != "event_time_ms"}
         refused = "t.refusal.event_id"
-        if d.watch.slices:
+        if self._carried:
             answers["event_id"], answers["slices"] = untagged(answers["event_id"])
             refused = untagged(refused)[0]
         columns = ", ".join(f"{sql} AS {quote_name(name)}" for name, sql in answers.items())
@@ -177,7 +218,7 @@ class _Flow:
     def _scoring(self, key: Sequence[Column], features: Sequence[Column], label: Column | None) -> None:
         d, env = self._d, self._t_env
         function = f"{self._prefix}_score"
-        env.create_temporary_function(function, score_function(d.spec))
+        env.create_temporary_function(function, score_function(d.spec, d.name))
         arguments = ", ".join(transport(column) for column in features)
         truth = "CAST(NULL AS STRING)"
         if label is not None and self._labels is None:
@@ -188,7 +229,7 @@ class _Flow:
             )
         version = quote_text(d.model_version) if d.model_version else "a.version"
         answer = ("score", "label", "probabilities", "status", "reason")
-        sliced, tag = slice_values(d.watch.slices), ", slices" if d.watch.slices else ""
+        sliced, tag = slice_values(self._carried), ", slices" if self._carried else ""
         self._answers(
             f"SELECT event_id, `key`, {', '.join(f'a.{name} AS {name}' for name in answer)},"
             f" CAST(0 AS BIGINT) AS learned, truth, event_time_ms{tag},"
@@ -219,19 +260,27 @@ class _Flow:
             schema = schema.column_by_expression(self._time, time).watermark(self._time, "SOURCE_WATERMARK()")
         return schema.build()
 
-    def _evaluation(self, label: Column) -> None:
+    def _labelled(self, label: Column, sliced: bool, beside: Sequence[str] = ()) -> str:
+        d, labels = self._d, self._labels
+        for name in beside:
+            if labels is not None and name not in labels.types:
+                what = f"table '{d.label_table}' has no column '{name}'."
+                remedy = f"It has {', '.join(labels.types)}."
+                raise ConfigError([Problem(f"model {d.name}, as it is compared", what, remedy)])
+        answers, view = f"{self._prefix}_answers", None if labels is None else labels.view
+        query = labelled_answers(
+            answers, view, label, d.label_event_id, d.label_timeout, self._time, self._unanswered, sliced, beside
+        )
+        # A batch has no watermark, and nothing is late.
+        return query.replace(LATE_ANSWER, "FALSE") if self._batch else query
+
+    def _evaluation(self, label: Column | None, features: Sequence[Column]) -> None:
         d, env = self._d, self._t_env
         answers = f"{self._prefix}_answers"
-        query = labelled_answers(
-            answers,
-            None if self._labels is None else self._labels.view,
-            label,
-            d.label_event_id,
-            d.label_timeout,
-            self._time,
-            self._default("unanswered", answers, "event_id", "event_time_ms", "event_id IS NOT NULL"),
-            bool(d.watch.slices),
-        )
+        self._unanswered = self._default("unanswered", answers, "event_id", "event_time_ms", "event_id IS NOT NULL")
+        query = self._labelled(label or Column("", "string", "STRING"), bool(d.watch.slices))
+        notes = note_queries(env, d, features, self._events.view, self._reader, self._prefix)
+        query = " UNION ALL ".join([query, *notes])
         out = self._keyed(query, outcome_kinds(d.watch.slices), None, 1, "evaluate").process(
             EvaluationOperator(d, self._time is not None), metric_type()
         )
@@ -240,23 +289,10 @@ class _Flow:
         self._view("metrics", metrics_query(d, self._prefix))
 
     def _keyed(self, query: str, kinds: Sequence[str], key_at: int | None, shards: int, stage: str) -> KeyedStream:
-        """Pack the rows of a query and key the blocks by shard, in Java: no hop through Python for the key."""
-        env, d = self._t_env, self._d
-        pack = f"{self._prefix}_{stage}_pack"
-        keys = shard_keys(shards, _max_parallelism(env))
-        env.create_temporary_function(pack, pack_function(kinds, key_at, keys))
+        d = self._d
         # A label that corrects the default comes within twice the timeout.
-        with _state_ttl(env, (2 if d.label_default is None else 3) * d.label_timeout + 3_600_000):
-            columns = env.sql_query(query).get_schema().get_field_names()
-            table = env.sql_query(
-                "SELECT shard, ROW(packed) FROM (SELECT p.shard AS shard, p.packed AS packed FROM"
-                f" (SELECT {pack}({', '.join(map(quote_name, columns))}) AS p FROM ({query}))) WHERE packed IS NOT NULL"
-            )
-            packed = Types.ROW_NAMED(["packed"], [Types.PRIMITIVE_ARRAY(Types.BYTE())])
-            stream = env.to_append_stream(table, Types.ROW_NAMED(["shard", "row"], [Types.INT(), packed]))
-        selector = get_gateway().jvm.KeyByKeySelector()
-        java = stream._j_data_stream.keyBy(selector, Types.ROW([Types.INT()]).get_java_type_info())
-        return KeyedStream(java, packed, stream)
+        ttl_ms = (2 if d.label_default is None else 3) * d.label_timeout + 3_600_000
+        return keyed_blocks(self._t_env, query, kinds, key_at, shards, f"{self._prefix}_{stage}_pack", ttl_ms)
 
     def _view(self, suffix: str, query: str) -> None:
         name = f"{self._d.name}_{suffix}"
@@ -264,25 +300,6 @@ class _Flow:
             what = f"gives a view '{name}', and there is one of that name."
             raise ConfigError([Problem(f"model {self._d.name}", what, "Give the model or the view another name.")])
         self._t_env.execute_sql(f"CREATE TEMPORARY VIEW {quote_name(name)} AS {query}")
-
-
-@contextmanager
-def _state_ttl(env: StreamTableEnvironment, ttl_ms: int) -> Iterator[None]:
-    """Bound the state of the flow's own windows, and leave the customer's setting as it was.
-
-    More than the label timeout by far: the state's clock is the wall clock, which goes on while a job is down.
-    """
-    option = "table.exec.state.ttl"
-    before = env.get_config().get(option, "0 ms")
-    env.get_config().set(option, f"{ttl_ms} ms")
-    try:
-        yield
-    finally:
-        env.get_config().set(option, before)
-
-
-def _max_parallelism(env: StreamTableEnvironment) -> int:
-    return int(env.get_config().get("pipeline.max-parallelism", "-1"))
 
 
 def _name(stream: DataStream, name: str, uid: str) -> None:

@@ -34,15 +34,22 @@ class Forgetting:
         self._ttl_ms, self._step_ms = ttl_ms, max(1, ttl_ms // _STEPS)
         self._seen = runtime_context.get_map_state(MapStateDescriptor("seen", Types.STRING(), Types.LONG()))
         self._asked: dict[Any, int] = {}
+        # Which keys have been noted in the current step, so that state, which is slow to answer, need not be asked.
+        self._noted: dict[Any, tuple[int, set[str]]] = {}
 
     def touch(self, key: str, ctx: Any) -> None:
         """Note that a key has learned."""
         timers = ctx.timer_service()
         now_ms = timers.current_processing_time()
         step_ms = now_ms // self._step_ms * self._step_ms
-        if self._seen.get(key) != step_ms:
-            self._seen.put(key, step_ms)
         shard = str(ctx.get_current_key())
+        noted_ms, noted = self._noted.get(shard, (None, set[str]()))
+        if noted_ms != step_ms:
+            noted = set()
+            self._noted[shard] = (step_ms, noted)
+        if key not in noted:
+            noted.add(key)
+            self._seen.put(key, step_ms)
         if self._asked.get(shard, 0) <= now_ms:  # the timer survives a restart, and one that is set twice comes once
             self._asked[shard] = step_ms + self._step_ms
             timers.register_processing_time_timer(step_ms + self._step_ms)

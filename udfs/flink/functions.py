@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from thalweg.connector.sqltypes import Column
 from thalweg.connector.wire import decoder
 from thalweg.udfs.engines import build
 from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.flink.meters import Meters, group_of
+from thalweg.udfs.flink.orphans import end_with_flink
 from thalweg.udfs.logic.packing import pack_columns
 
 __all__ = ["decode_function", "pack_function", "score_function"]
@@ -29,6 +32,9 @@ class _Vectorised(ScalarFunction):
     def is_deterministic(self) -> bool:
         return False
 
+    def open(self, function_context: Any) -> None:
+        end_with_flink()
+
 
 class _Decode(_Vectorised):
     """Kafka bytes to columns; a record that cannot be decoded becomes nulls and a reason."""
@@ -36,6 +42,11 @@ class _Decode(_Vectorised):
     def __init__(self, columns: Sequence[Column], format: str) -> None:
         self._columns, self._format = tuple(columns), format
         self._decode: Callable[[bytes | None], dict[str, Any]] | None = None
+        self._meters = Meters(None)
+
+    def open(self, function_context: Any) -> None:
+        super().open(function_context)
+        self._meters = Meters(group_of(function_context))
 
     def eval(self, payloads: Any) -> Any:
         if self._decode is None:
@@ -61,6 +72,7 @@ class _Decode(_Vectorised):
             f"c{at}": pd.Series(column, dtype=object, index=payloads.index)
             for at, column in enumerate(zip(*rows, strict=True))
         }
+        self._meters.count("thalweg_records_malformed", len(errors) - errors.count(None) - errors.count(TOMBSTONE))
         values["error"] = pd.Series(errors, dtype=object, index=payloads.index)
         return pd.DataFrame(values)
 
@@ -109,11 +121,17 @@ class _Pack(_Vectorised):
 class _Score(_Vectorised):
     """Answers of a model that does not learn."""
 
-    def __init__(self, spec: EngineSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: EngineSpec, model: str) -> None:
+        self._spec, self._model = spec, model
         self._engine: Any = None
+        self._meters = Meters(None)
+
+    def open(self, function_context: Any) -> None:
+        super().open(function_context)
+        self._meters = Meters(group_of(function_context), self._model)
 
     def eval(self, *series: Any) -> Any:
+        since_ns = time.perf_counter_ns()
         if self._engine is None:
             self._engine = build(self._spec)
         columns = {name: _values(kind, column) for (name, kind), column in zip(self._spec.inputs, series, strict=True)}
@@ -122,12 +140,14 @@ class _Score(_Vectorised):
         else:
             values = zip(*(column.tolist() for column in columns.values()), strict=True)
             answers = self._engine.score([dict(zip(columns, row, strict=True)) for row in values])
+        statuses = [a.status for a in answers]
+        self._meters.answered(statuses, self._engine.version, since_ns)
         return pd.DataFrame(
             {
                 "score": pd.Series([a.score for a in answers], dtype=object),
                 "label": pd.Series([a.label for a in answers], dtype=object),
                 "probabilities": pd.Series([a.probabilities for a in answers], dtype=object),
-                "status": [a.status for a in answers],
+                "status": statuses,
                 "reason": [a.reason for a in answers],
                 "version": [self._engine.version] * len(answers),
             }
@@ -166,15 +186,23 @@ def pack_function(kinds: Sequence[str], key_at: int | None, shard_keys: Sequence
     return _function(_Pack(kinds, key_at, shard_keys), fields)
 
 
-def score_function(spec: EngineSpec) -> Any:
-    """Return the function from features to ``ROW(score, label, probabilities, status, reason, version)``."""
+def score_function(spec: EngineSpec, model: str) -> Any:
+    """Return the function from features to ``ROW(score, label, probabilities, status, reason, version)``.
+
+    Parameters
+    ----------
+    spec : EngineSpec
+        What answers.
+    model : str
+        Its name, for the metrics.
+    """
     fields = [
         DataTypes.FIELD("score", DataTypes.DOUBLE()),
         DataTypes.FIELD("label", DataTypes.STRING()),
         DataTypes.FIELD("probabilities", DataTypes.MAP(DataTypes.STRING(), DataTypes.DOUBLE())),
         *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("status", "reason", "version")),
     ]
-    return _function(_Score(spec), fields)
+    return _function(_Score(spec, model), fields)
 
 
 def _function(function: ScalarFunction, fields: Sequence[Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.udfs.flink.statements import NO_TEXT, ROWS, STANDS_IN, Column, Default, corrects, seen
 from thalweg.udfs.logic.evaluation import (
@@ -16,10 +18,10 @@ from thalweg.udfs.logic.evaluation import (
     UNKNOWN,
 )
 
-__all__ = ["labelled_answers"]
+__all__ = ["LATE_ANSWER", "labelled_answers"]
 
 # A window drops rows behind the watermark without a word: late ones go around it.
-_LATE_ANSWER = "COALESCE(thalweg_time <= CURRENT_WATERMARK(thalweg_time), FALSE)"
+LATE_ANSWER = "COALESCE(thalweg_time <= CURRENT_WATERMARK(thalweg_time), FALSE)"
 # A window can hold no MAP, so probabilities travel as text.
 _DETAIL = "JSON_STRING(probabilities)"
 _PREDICTED = f"{PREDICTED}, event_id, event_time_ms, event_time_ms, score, label, {_DETAIL}, {NO_TEXT}"
@@ -34,8 +36,12 @@ def labelled_answers(
     time: str | None,
     default: Default | None = None,
     slices: bool = False,
+    beside: Sequence[str] = (),
 ) -> str:
     """Return the query whose rows the evaluation reads: the answer that was served, and what became of its label.
+
+    With ``beside`` the values of these columns of the labels stand behind the truth, as a JSON array after a U+001F;
+    then no label corrects a default.
 
     Returns
     -------
@@ -45,8 +51,8 @@ def labelled_answers(
     own, none = (", slices", f", {NO_TEXT} AS slices") if slices else ("", "")
     columns = f"kind, event_id, event_ms, row_ms, score, predicted, detail, truth{own}"
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
-    in_time = f" WHERE NOT {_LATE_ANSWER}" if time else ""
-    late = f" UNION ALL SELECT {_PREDICTED}{own} FROM {answers} WHERE {_LATE_ANSWER}" if time else ""
+    in_time = f" WHERE NOT {LATE_ANSWER}" if time else ""
+    late = f" UNION ALL SELECT {_PREDICTED}{own} FROM {answers} WHERE {LATE_ANSWER}" if time else ""
     if labels is None:
         rows = (
             f"SELECT CASE WHEN truth IS NULL THEN {PREDICTED} ELSE {TOGETHER} END AS kind, event_id,"
@@ -56,6 +62,9 @@ def labelled_answers(
         )
     else:
         text = f"CAST({quote_name(label.name)} AS STRING)"
+        if beside:
+            values = ", ".join(f"CAST({quote_name(name)} AS STRING)" for name in beside)
+            text = f"CONCAT({text}, U&'\\001F', JSON_ARRAY({values} NULL ON NULL))"
         both = (
             f"SELECT 0 AS is_label, event_id, event_time_ms AS row_ms, score, label AS predicted, {_DETAIL} AS detail,"
             f" {NO_TEXT} AS truth{own},"
@@ -72,9 +81,10 @@ def labelled_answers(
             )
             given = f"CAST({quote_text(default.value)} AS {label.sql_type})"
             by_default = f" WHEN is_label = 2 THEN {DEFAULTED}"
-            corrected = (
-                f" WHEN {corrects(timeout_ms)} AND CAST(own_truth AS {label.sql_type}) <> {given} THEN {CORRECTED}"
-            )
+            if not beside:
+                corrected = (
+                    f" WHEN {corrects(timeout_ms)} AND CAST(own_truth AS {label.sql_type}) <> {given} THEN {CORRECTED}"
+                )
         carried = ("score", "predicted", "detail", "truth", *(["slices"] if slices else []))
         first = ", ".join(f"FIRST_VALUE({name}) OVER w AS {name}" for name in carried)
         joined = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ from pyflink.table.udf import ScalarFunction, udf
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.onnx_call import Batch, LoadedModel, load_model
 from thalweg.udfs.engines.onnx_reference import parse_reference
+from thalweg.udfs.flink.meters import Meters, group_of
+from thalweg.udfs.flink.orphans import end_with_flink
 from thalweg.udfs.flink.process_mode import require_process
 from thalweg.udfs.flink.served_models import ServedModel, place_of
 
@@ -27,17 +30,19 @@ class _Onnx(ScalarFunction):
         self._models: dict[tuple[str, tuple[bool, ...]], LoadedModel | ServedModel] = {}
         self._vectors: dict[tuple[str, int], tuple[bool, ...]] = {}
         self._context: Any = None
-        self._unanswered: Any = None
-        self._refused: Any = None
-        self._unseen: Any = None
+        self._group: Any = None
+        self._meters = Meters(None)
+        self._by_model: dict[str, Meters] = {}
+        self._refused: list[None] = []  # one for each version that was refused since the last batch
 
     def open(self, function_context: Any) -> None:
+        end_with_flink()
         require_process(self.name)
         self._context = function_context
-        metrics = function_context.get_metric_group()
-        self._unanswered = metrics.counter("thalweg_rows_without_answer")
-        self._refused = metrics.counter("thalweg_models_refused")
-        self._unseen = metrics.counter("thalweg_unseen_categories")
+        self._group = group_of(function_context)
+        self._meters = Meters(self._group)
+        for name in ("thalweg_rows_without_answer", "thalweg_models_refused", "thalweg_unseen_categories"):
+            self._meters.count(name, 0)
 
     def close(self) -> None:
         for model in self._models.values():
@@ -67,6 +72,7 @@ class _Onnx(ScalarFunction):
         return pd.concat(answers).sort_index()
 
     def _answer(self, model: str | None, columns: Sequence[Any], count: int) -> Any:
+        since_ns = time.perf_counter_ns()
         if model is None:
             batch, loaded = Batch(count, [], dict.fromkeys(range(count), "the name of the model is NULL")), None
         else:
@@ -76,11 +82,24 @@ class _Onnx(ScalarFunction):
             else:
                 batch, loaded = found.run(columns, count), found
         result = self.result(batch, loaded)
-        if batch.faults and self._unanswered is not None:
-            self._unanswered.inc(len(batch.faults))
-        if batch.unseen and self._unseen is not None:
-            self._unseen.inc(batch.unseen)
+        self._count(batch, loaded, model, since_ns)
         return result
+
+    def _count(self, batch: Batch, loaded: LoadedModel | None, model: str | None, since_ns: int) -> None:
+        refused = len(self._refused)
+        del self._refused[:refused]
+        for name, number in (
+            ("thalweg_rows_without_answer", len(batch.faults)),
+            ("thalweg_unseen_categories", batch.unseen),
+            ("thalweg_models_refused", refused),
+        ):
+            if number:
+                self._meters.count(name, number)
+        if loaded is not None and model is not None:
+            meters = self._by_model.get(model)
+            if meters is None:
+                meters = self._by_model[model] = Meters(self._group, loaded.model_id)
+            meters.inference(batch.size, len(batch.faults), loaded.version, since_ns)
 
     def _model(self, model: str, columns: Sequence[Any]) -> LoadedModel | ServedModel:
         kinds = [_is_vector(part) for part in columns]
@@ -113,8 +132,8 @@ class _Onnx(ScalarFunction):
         return default if self._context is None else self._context.get_job_parameter(name, default)
 
     def _count_refused(self) -> None:
-        if self._refused is not None:
-            self._refused.inc()
+        # Called by the thread that follows the topic, whose counts Flink would not see.
+        self._refused.append(None)
 
     def result(self, batch: Batch, model: LoadedModel | None) -> Any:
         raise NotImplementedError

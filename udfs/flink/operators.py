@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,14 +13,18 @@ from pyflink.datastream import TimeDomain
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from thalweg.connector.snapshot import Snapshot, split
-from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.flink.forgetting import Forgetting
+from thalweg.udfs.flink.known_keys import KnownKeys
+from thalweg.udfs.flink.meters import Meters, group_of
+from thalweg.udfs.flink.model_count import ModelCount
+from thalweg.udfs.flink.model_store import FlinkStore
+from thalweg.udfs.flink.orphans import end_with_flink
+from thalweg.udfs.flink.remembered import Remembered
 from thalweg.udfs.flink.waiting import WaitingRows
 from thalweg.udfs.flink.warm_start import WarmStart, open_warm_start
-from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.declaration import Declaration
 from thalweg.udfs.logic.evaluation import Evaluator
-from thalweg.udfs.logic.learning import ORDER, LearningLogic, learning_kinds
+from thalweg.udfs.logic.learning import LEARN, ORDER, STEP, LearningLogic, learning_kinds
 from thalweg.udfs.logic.learning_outcome import Outcome, Published
 from thalweg.udfs.logic.outcomes import OUTCOME_ORDER, outcome_columns, outcome_kinds
 from thalweg.udfs.logic.packing import unpack_columns
@@ -54,6 +59,7 @@ EXTRA_TYPES = {
         "key": _TEXT, "alert": _TEXT, "severity": _TEXT, "value": _DOUBLE, "threshold": _DOUBLE, "time_ms": _LONG,
         "reason": _TEXT,
     },
+    "remembered": {"time_ms": _LONG, "note": _TEXT},
 }  # fmt: skip
 
 
@@ -97,18 +103,22 @@ class LearningOperator(KeyedProcessFunction):
         self._warm: WarmStart | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        end_with_flink()
         d = self._declaration
         self._writer = _writer(d.spec.kind)
         self._warm = open_warm_start(d)
         self._logic = LearningLogic(d.spec, d.policy(), self._warm)
         models = MapStateDescriptor("models", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-        self._models = runtime_context.get_map_state(models)
+        self._models = KnownKeys(runtime_context.get_map_state(models))
         self._forgetting = None if d.state_ttl is None else Forgetting(runtime_context, d.state_ttl)
         self._prior = runtime_context.get_state(ValueStateDescriptor("prior", Types.PICKLED_BYTE_ARRAY()))
         # By their marks, which models in state carry: what they were built from, if the declaration has changed since.
         self._specs = runtime_context.get_map_state(MapStateDescriptor("specs", Types.STRING(), Types.STRING()))
         self._due = runtime_context.get_map_state(MapStateDescriptor("due", Types.STRING(), Types.LONG()))
         self._waiting = WaitingRows(runtime_context, learning_kinds(d.spec), ORDER) if self._event_time else None
+        self._old = Remembered(runtime_context, d, self._event_time) if d.old_examples else None
+        self._meters = Meters(group_of(runtime_context), d.name)
+        self._count = ModelCount(runtime_context, self._meters)
 
     def close(self) -> None:
         if self._warm is not None:
@@ -116,22 +126,41 @@ class LearningOperator(KeyedProcessFunction):
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         columns = unpack_columns(value[0])[1] if self._waiting is None else self._waiting.put(value[0], ctx)
-        yield from self._rows(self._logic.on_rows(columns, self._store(ctx)))
+        yield from self._learn(columns, self._store(ctx), ctx)
+
+    def _learn(self, columns: list[list[Any]], store: FlinkStore, ctx: Any) -> Iterator[Row]:
+        if self._old is None:
+            return self._step(columns, store, ctx)
+        return self._old.run(columns, ctx, store, lambda part: self._step(part, store, ctx))
+
+    def _step(self, columns: list[list[Any]], store: FlinkStore, ctx: Any) -> Iterator[Row]:
+        since_ns = time.perf_counter_ns()
+        outcome = self._logic.on_rows(columns, store)
+        self._count.grow(store.take_grown(), ctx)
+        answers, kinds = outcome.answers.columns, columns[0]
+        if kinds:
+            self._meters.answered(answers[6], max(answers[8], default=0), since_ns)
+            self._meters.count("thalweg_learned", kinds.count(LEARN) + kinds.count(STEP) - len(outcome.refusals))
+        return self._rows(outcome)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         store = self._store(ctx)
         if self._forgetting is not None and ctx.time_domain() == TimeDomain.PROCESSING_TIME:
-            self._forgetting.sweep(self._models, ctx)
+            self._count.set(self._forgetting.sweep(self._models, ctx), ctx)
             if self._event_time:
                 return  # its time is the clock's, and not that of the rows
         if self._waiting is not None:
-            yield from self._rows(self._logic.on_rows(self._waiting.take(ctx), store))
+            yield from self._learn(self._waiting.take(ctx), store, ctx)
         yield from self._rows(self._logic.on_time(timestamp, store))
+        if self._old is not None and self._event_time:
+            yield from self._old.on_time(timestamp, ctx, store)
 
-    def _store(self, ctx: Any) -> _FlinkStore:
-        return _FlinkStore(self._models, self._prior, self._specs, self._due, ctx, self._event_time, self._forgetting)
+    def _store(self, ctx: Any) -> FlinkStore:
+        models = self._models.at(ctx.get_current_key())
+        return FlinkStore(models, self._prior, self._specs, self._due, ctx, self._event_time, self._forgetting)
 
     def _rows(self, outcome: Outcome) -> Iterator[Row]:
+        self._count.tell(outcome)
         columns = outcome.answers.columns
         for start in range(0, len(columns[0]), _ANSWERS_PER_ROW):
             yield Row(*(column[start : start + _ANSWERS_PER_ROW] for column in columns), *self._nothing)
@@ -144,7 +173,7 @@ class LearningOperator(KeyedProcessFunction):
         ]
         for at, rows in enumerate((extras, [Row(*r) for r in outcome.refusals], [Row(*a) for a in outcome.alerts])):
             for row in rows:
-                yield Row(*no_answers, *(row if at == place else None for place in range(3)))
+                yield Row(*no_answers, *(row if at == place else None for place in range(4)))
 
     def _records(self, published: Published) -> Iterable[dict[str, Any]]:
         d = self._declaration
@@ -156,54 +185,6 @@ class LearningOperator(KeyedProcessFunction):
         return split(snapshot, slot=published.slot)
 
 
-class _FlinkStore:
-    """Model state of the current shard. The only place that touches it, so that every change is written back."""
-
-    def __init__(
-        self, models: Any, prior: Any, specs: Any, due: Any, ctx: Any, event_time: bool, forgetting: Forgetting | None
-    ) -> None:
-        self._models, self._prior, self._specs, self._due = models, prior, specs, due
-        self._ctx, self._event_time, self._forgetting = ctx, event_time, forgetting
-
-    def get(self, key: str) -> Cell | None:
-        cell: Cell | None = self._models.get(key)
-        return cell
-
-    def put(self, key: str, cell: Cell) -> None:
-        self._models.put(key, cell)
-        if self._forgetting is not None:
-            self._forgetting.touch(key, self._ctx)
-
-    def prior(self) -> Cell | None:
-        found: Cell | None = self._prior.value()
-        return found
-
-    def put_prior(self, cell: Cell) -> None:
-        self._prior.update(cell)
-
-    def spec(self, mark: bytes) -> EngineSpec | None:
-        text = self._specs.get(mark.hex())
-        return None if text is None else EngineSpec.from_json(text)
-
-    def remember(self, mark: bytes, spec: EngineSpec) -> None:
-        self._specs.put(mark.hex(), spec.to_json())
-
-    def wake(self, key: str, at_ms: int) -> None:
-        self._due.put(key, at_ms)
-        timers = self._ctx.timer_service()
-        if self._event_time:
-            timers.register_event_time_timer(at_ms)
-        else:
-            timers.register_processing_time_timer(at_ms)
-
-    def due(self, now_ms: int) -> list[str]:
-        # Sorted: the order of a map is not the same before and after a restart.
-        keys = sorted(key for key, at_ms in self._due.items() if at_ms <= now_ms)
-        for key in keys:
-            self._due.remove(key)
-        return keys
-
-
 class EvaluationOperator(KeyedProcessFunction):
     """Evaluates one model: blocks of labelled answers in, metrics out."""
 
@@ -211,12 +192,14 @@ class EvaluationOperator(KeyedProcessFunction):
         self._declaration, self._event_time = declaration, event_time
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        end_with_flink()
         self._state = runtime_context.get_state(ValueStateDescriptor("evaluation", Types.PICKLED_BYTE_ARRAY()))
         self._waiting = (
             WaitingRows(runtime_context, outcome_kinds(self._declaration.watch.slices), OUTCOME_ORDER)
             if self._event_time
             else None
         )
+        self._meters = Meters(group_of(runtime_context), self._declaration.name)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         columns = unpack_columns(value[0])[1] if self._waiting is None else self._waiting.put(value[0], ctx)
@@ -238,8 +221,10 @@ class EvaluationOperator(KeyedProcessFunction):
         wake_at = evaluator.wake_at()
         if wake_at is not None and self._event_time:
             ctx.timer_service().register_event_time_timer(wake_at)
+        alerts = evaluator.take_alerts()
+        self._meters.evaluated(evaluator.counts | {"labels_pending": evaluator.pending()}, metrics, alerts)
         yield from (Row(*metric, None, None, None, None) for metric in metrics)
-        for a in evaluator.take_alerts():
+        for a in alerts:
             yield Row(
                 a.alert,
                 "",

@@ -14,13 +14,17 @@ __all__ = ["ModelStreams", "ModelTables", "create_model"]
 
 
 class ModelTables(NamedTuple):
-    """The output of one model; None where there is none: no metrics without labels, no snapshots without learning."""
+    """The output of one model; None where there is none: no metrics without labels, no snapshots without learning.
+
+    Only a comparison has decisions.
+    """
 
     predictions: Table
     metrics: Table | None
     snapshots: Table | None
     alerts: Table | None
     dead_letters: Table | None
+    decisions: Table | None
 
     def streams(self, t_env: StreamTableEnvironment) -> ModelStreams:
         """Return the same as streams of ``Row``, to go on with in the DataStream API."""
@@ -35,6 +39,7 @@ class ModelStreams(NamedTuple):
     snapshots: DataStream | None
     alerts: DataStream | None
     dead_letters: DataStream | None
+    decisions: DataStream | None
 
 
 def create_model(

@@ -6,6 +6,7 @@ LANGUAGE PYTHON``. The scalar ones never raise for a row: what cannot be scored 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ from pyflink.common import Row
 from pyflink.table import DataTypes
 from pyflink.table.udf import AggregateFunction, ScalarFunction, udaf, udf
 from thalweg.connector.errors import ConfigError, Problem, SnapshotError
+from thalweg.udfs.flink.meters import Meters, group_of
+from thalweg.udfs.flink.orphans import end_with_flink
 from thalweg.udfs.logic.drift_watch import DriftWatch
 from thalweg.udfs.logic.online_metric import OnlineMetric
 from thalweg.udfs.logic.portable import Answer, pack_parts, score_rows
@@ -49,17 +52,27 @@ def _plain(argument: Any, rows: int) -> list[Any]:
 class _Scoring(ScalarFunction):
     """Shared by the functions whose first argument is a portable model; ``eval`` takes features by position."""
 
-    def __init__(self, make: Callable[[list[Answer], Any], Any]) -> None:
-        self._make = make
+    def __init__(self, name: str, make: Callable[[list[Answer], Any], Any]) -> None:
+        self._name, self._make = name, make
+        self._meters = Meters(None)
+
+    def open(self, function_context: Any) -> None:
+        end_with_flink()
+        # The model is a value of each row: the function's name stands for it.
+        self._meters = Meters(group_of(function_context), self._name)
 
     # The planner may evaluate a deterministic function once per mention, and so split a row from its own filter.
     def is_deterministic(self) -> bool:
         return False
 
     def eval(self, *arguments: Any) -> Any:
+        since_ns = time.perf_counter_ns()
         index, (models, *features) = _columns(arguments)
         rows = list(zip(*features, strict=True)) if features else [()] * len(index)
-        return self._make(score_rows(models, rows), index)
+        answers = score_rows(models, rows)
+        learned = max((answer.learned or 0 for answer in answers), default=0)
+        self._meters.answered([answer.score.status for answer in answers], learned, since_ns)
+        return self._make(answers, index)
 
 
 def _objects(values: list[Any], index: Any) -> Any:
@@ -86,6 +99,9 @@ def _predictions(answers: list[Answer], index: Any) -> Any:
 class _Model(ScalarFunction):
     """The portable form of a snapshot: its columns spec and blob; NULL where either is NULL or no spec."""
 
+    def open(self, function_context: Any) -> None:
+        end_with_flink()
+
     def is_deterministic(self) -> bool:
         return False
 
@@ -111,6 +127,9 @@ class _Aggregate(AggregateFunction):
     name: ClassVar[str]
     count: ClassVar[int]
     usage: ClassVar[str]
+
+    def open(self, function_context: Any) -> None:
+        end_with_flink()
 
     def create_accumulator(self) -> list[Any]:
         return [None]
@@ -182,14 +201,14 @@ def _aggregate(function: _Aggregate, result: Any) -> Any:
 
 _LONG, _DOUBLE, _TEXT, _BYTES = DataTypes.BIGINT(), DataTypes.DOUBLE(), DataTypes.STRING(), DataTypes.BYTES()
 
-river_score = udf(_Scoring(_scores), result_type=_DOUBLE, func_type="pandas", name="river_score")
+river_score = udf(_Scoring("river_score", _scores), result_type=_DOUBLE, func_type="pandas", name="river_score")
 """``river_score(model, feature, ...)``: the score as DOUBLE; NULL where there is none."""
 
-river_label = udf(_Scoring(_labels), result_type=_TEXT, func_type="pandas", name="river_label")
+river_label = udf(_Scoring("river_label", _labels), result_type=_TEXT, func_type="pandas", name="river_label")
 """``river_label(model, feature, ...)``: the predicted class as STRING; NULL for regressions and where there is none."""
 
 river_predict = udf(
-    _Scoring(_predictions),
+    _Scoring("river_predict", _predictions),
     result_type=_fields(
         score=_DOUBLE,
         label=_TEXT,

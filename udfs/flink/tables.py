@@ -120,7 +120,7 @@ class TableReader:
                 [Problem(f"{source.where}, option 'event-time'", what, f"It has {', '.join(source.types)}.")]
             )
         types = {name: sql_type for name, sql_type in source.types.items() if name != attribute}
-        time, late = _time(attribute or event_time, source.types, attribute)
+        time, late = _time(attribute or event_time, source.types, attribute if source.marked else None)
         stamps = f"{time} AS thalweg_ms, {late} AS thalweg_late"
         columns = ", ".join(map(quote_name, types))
         if not (source.is_guardable() and on_malformed == "dead-letter"):
@@ -207,6 +207,10 @@ class _Source:
         for column in self.columns:
             if "*ROWTIME*" in column.getDataType().getLogicalType().asSummaryString():
                 self.attribute = column.getName()
+        # In batch mode no column is marked as the time and no row is late, but the declared watermark names the time.
+        self.marked = self.attribute is not None
+        for spec in self.schema.getWatermarkSpecs():
+            self.attribute = self.attribute or spec.getRowtimeAttribute()
 
     def is_guardable(self) -> bool:
         """Return whether records of this table can be kept when they cannot be decoded."""

@@ -27,7 +27,8 @@ def task_columns(spec: EngineSpec) -> list[tuple[str, str]]:
         Over the columns of the wire contract. ``anomaly``: ``is_anomaly`` BOOLEAN, and of the provider
         ``metric-anomaly`` also ``actual_value``, ``forecast_value``, ``lower_bound`` and ``upper_bound``, each DOUBLE;
         ``clustering``: ``cluster`` BIGINT;
-        ``forecasting``: ``forecast`` ARRAY<DOUBLE>, one number per step; ``bandit``: ``arm`` STRING. None otherwise.
+        ``forecasting``: ``forecast`` ARRAY<DOUBLE>, one number per step; ``bandit``: ``arm`` STRING; ``next-item``:
+        ``recommendations`` ARRAY<ROW<item STRING, score DOUBLE>>, at most ``top-k``, the best first. None otherwise.
 
     Examples
     --------
@@ -45,4 +46,17 @@ def task_columns(spec: EngineSpec) -> list[tuple[str, str]]:
     if spec.task == "forecasting":
         steps = ", ".join(f"probabilities[{quote_text(str(n))}]" for n in range(1, (read_horizon(spec) or 1) + 1))
         return [("forecast", f"CASE WHEN status = 'ok' THEN ARRAY[{steps}] END")]
+    if spec.task == "next-item":
+        return [("recommendations", _ranked(int(spec.param("top-k", "10"))))]
     return [("arm", "label")] if spec.task == "bandit" else []
+
+
+def _ranked(top: int) -> str:
+    """Return the items of ``probabilities``, the best first: a MAP has no order, and no two items have one score."""
+    scores = "ARRAY_SORT(MAP_VALUES(probabilities), FALSE)"
+    rows = ", ".join(
+        f"CAST(ROW(MAP_KEYS(probabilities)[ARRAY_POSITION(MAP_VALUES(probabilities), {scores}[{n}])], {scores}[{n}])"
+        " AS ROW<item STRING, score DOUBLE>)"
+        for n in range(1, top + 1)
+    )
+    return f"CASE WHEN status = 'ok' THEN ARRAY_SLICE(ARRAY[{rows}], 1, CARDINALITY(probabilities)) END"

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from thalweg.udfs.engines.durations import parse_duration_ms
 
-__all__ = ["Alert", "AlertBook", "Rule", "parse_rules", "unknown_in_rules"]
+__all__ = ["Alert", "AlertBook", "Rule", "judged", "parse_rules", "unknown_in_rules"]
 
 _RULE = re.compile(
-    r"(?:(?P<severity>\w+)\s*:\s*)?(?P<metric>[\w.-]+(?:\([^)]*\))?)\s*(?P<sign><=|>=|<|>)\s*"
+    r"(?:(?P<severity>\w+)\s*:\s*)?(?P<metric>[\w.@%-]+(?:\([^)]*\))?)\s*(?P<sign><=|>=|<|>)\s*"
     r"(?P<bound>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)"
     r"(?:\s+for\s+(?P<held>\d+\s*[A-Za-z]+))?(?:\s+min-samples\s+(?P<least>\d+))?"
 )
 _SIGNS: dict[str, Any] = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 _SEVERITIES = ("info", "warning", "critical")
+_OVER = {
+    "rolling": "the last {} events",
+    "cumulative": "all {} events",
+    "reservoir": "{} old events",
+    "reference": "{} events of the reference",
+}
 _QUIET_MS = 3_600_000  # between two times that one rule is raised
 
 
@@ -103,6 +109,18 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
 def unknown_in_rules(rules: Sequence[Rule], known: Collection[str]) -> list[str]:
     """Return the conditions whose metric is not measured."""
     return [rule.condition() for rule in rules if rule.metric not in known]
+
+
+def judged(metrics: Iterable[Any]) -> dict[str, tuple[float, int, str]]:
+    """Return what rules are held against, of ``scorecard.Metric``: the rolling figures, else those there are."""
+    found: dict[str, tuple[float, int, str]] = {}
+    for figure in metrics:
+        if figure.slice and not figure.metric.startswith("worst."):
+            continue
+        if figure.window == "rolling" or (figure.window in _OVER and figure.metric not in found):
+            told = _OVER[figure.window].format(figure.count) + (f" of {figure.slice}" if figure.slice else "")
+            found[figure.metric] = (figure.value, figure.count, told)
+    return found
 
 
 class AlertBook:

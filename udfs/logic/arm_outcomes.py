@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from thalweg.udfs.engines.base import EngineSpec, Field
+from thalweg.udfs.logic.arm_batches import BATCHES, add_batches, batch_variance
 from thalweg.udfs.logic.comparison_plan import Plan
 from thalweg.udfs.logic.metrics import losses
 from thalweg.udfs.logic.outcomes import outcome_columns
@@ -71,6 +72,7 @@ class ArmOutcomes:
             "own": np.zeros((arms, many, 3)),
             "pair": np.zeros((arms, many, 5)),
             "recent": np.zeros((arms, min(many, 1), 5)),
+            "batches": np.zeros((arms, 2, BATCHES)),  # of the differences behind "pair" and "recent", first metric
             "slices": np.zeros((arms, len(self._columns), _VALUES + 1, len(self.sliced), 5)),
         }
 
@@ -136,6 +138,11 @@ class ArmOutcomes:
         own = np.where(both, own, 0.0)
         ahead = own - its
         pairs = np.stack((both, ahead, np.square(ahead), own, its), axis=-1)
+        if self.metrics:
+            for arm in range(gains.shape[1]):
+                for at, name in enumerate(("pair", "recent")):
+                    count = int(self.sums[name][arm, 0, 0])
+                    add_batches(self.sums["batches"][arm, at], count, ahead[both[:, arm, 0], arm, 0])
         self.sums["pair"] = onward(self.sums["pair"], pairs)
         self.sums["recent"] = onward(self.sums["recent"], pairs[:, :, :1])
         at = [self.metrics.index(metric) for metric in self.sliced]
@@ -147,6 +154,7 @@ class ArmOutcomes:
         """Begin the pairs anew: there is another default, or the next period."""
         self.sums["pair"][:] = 0
         self.sums["recent"][:] = 0
+        self.sums["batches"][:] = 0
         self.sums["slices"][:] = 0
 
     def own(self, arm: int, metric: str, alpha: float, tuned: float) -> Interval:
@@ -164,17 +172,27 @@ class ArmOutcomes:
         """Return by how much an arm was better than the default where both answered, since the last restart."""
         return _difference(self.sums["pair"][arm, self.metrics.index(metric)], metric, alpha, tuned)
 
+    def steady(self, arm: int, alpha: float, tuned: float) -> Interval:
+        """Return ``pair`` of the first metric, with an interval that is as wide as regimes make it."""
+        return self._steady("pair", 0, arm, alpha, tuned)
+
     def recent(self, arm: int, alpha: float, tuned: float) -> Interval:
-        """Return ``pair`` of the first metric, in the window of the newest events that now fills."""
+        """Return ``steady`` in the window of the newest events that now fills."""
+        return self._steady("recent", 1, arm, alpha, tuned)
+
+    def _steady(self, name: str, at: int, arm: int, alpha: float, tuned: float) -> Interval:
         if not self.metrics:
             return Interval(0.0, -np.inf, np.inf, 0.0, 0)
-        return _difference(self.sums["recent"][arm, 0], self.metrics[0], alpha, tuned)
+        sums = self.sums[name][arm, 0]
+        least = batch_variance(self.sums["batches"][arm, at], int(sums[0]), alpha)
+        return _difference(sums, self.metrics[0], alpha, tuned, least)
 
     def new_window(self, least: int) -> bool:
         """Begin a new window if the one that fills has ``least`` events; return whether it had."""
         full = bool((self.sums["recent"][:, :, 0] >= least).any())
         if full:
             self.sums["recent"][:] = 0
+            self.sums["batches"][:, 1] = 0
         return full
 
     def slices(self, arm: int, metric: str, column: str, alpha: float, tuned: float) -> list[tuple[str, Interval]]:
@@ -208,7 +226,8 @@ class ArmOutcomes:
                 for name in ("own", "pair"):
                     self.sums[name][:, at] = sums[name][:, then]
         if self.metrics[:1] == tuple(state["metrics"][:1]):
-            self.sums["recent"] = sums["recent"]
+            for name in ("recent", "batches"):
+                self.sums[name] = sums.get(name, self.sums[name])
         if list(self.sliced) != list(state["sliced"]):
             return
         for at, column in enumerate(self._columns):
@@ -220,9 +239,10 @@ class ArmOutcomes:
                     self.sums["slices"][:, at] = sums["slices"][:, then]
 
 
-def _difference(sums: Any, metric: str, alpha: float, tuned: float) -> Interval:
+def _difference(sums: Any, metric: str, alpha: float, tuned: float, least: float = 0.0) -> Interval:
     count, total, squares, own, its = sums.tolist()
-    found = mean_interval(*_moments(count, total, squares), int(count), alpha, tuned)
+    mean, variance = _moments(count, total, squares)
+    found = mean_interval(mean, max(variance, least), int(count), alpha, tuned)
     if metric not in _ROOTS or not count or own + its == 0:
         return found
     # A difference of roots is the difference of squares over the sum of roots.

@@ -11,21 +11,22 @@ from typing import cast
 from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines import build, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner
-from thalweg.udfs.logic.drift_watch import DriftWatch
+from thalweg.udfs.logic.error_watch import WATCH_MAGIC, ErrorWatch
 from thalweg.udfs.logic.examples import Examples
 from thalweg.udfs.logic.never import NEVER
 
 __all__ = ["Cell", "spec_mark"]
 
-_PROTOCOL = 2
+_PROTOCOL = 3
 # protocol, last event, due, published, snapshots, examples in the good copy, loss, its weight, bytes of the good copy
 _HEAD = struct.Struct("<BqqqqqddI")
 # since protocol 2: examples the model had learned before it became this key's, time of the next update, frozen, mark of
 # the spec, bytes of the watch for drift, bytes of the examples that wait
 _MORE = struct.Struct("<qqB8sII")
+# since protocol 3: bytes of the second model
+_SECOND = struct.Struct("<I")
 _KEEP_GOOD_BELOW = 1 << 16  # bytes; a larger model keeps no second copy of itself in state
 _GOOD_EVERY = 512  # examples between two copies to roll back to
-_DETECTOR = "ADWIN"
 
 
 @lru_cache(maxsize=256)
@@ -68,6 +69,7 @@ class Cell:
         "_good",
         "_good_at",
         "_loss",
+        "_second",
         "_watch",
         "_weight",
         "due_ms",
@@ -88,7 +90,8 @@ class Cell:
         self._good_at = 0
         self._loss = 0.0
         self._weight = 0.0
-        self._watch: DriftWatch | bytes = b""
+        self._watch: ErrorWatch | bytes = b""
+        self._second: Learner | bytes = b""
         self.last_event_ms = NEVER
         self.due_ms = NEVER
         self.published = 0
@@ -105,9 +108,11 @@ class Cell:
 
     def fill(self, spec: EngineSpec, engine: Learner | None = None) -> None:
         """Put a model into the cell: ``engine``, or one that has learned nothing."""
+        # One that goes on under another declaration may not bear it: it begins with a copy to go back to.
+        revised = engine is not None and self._blob != b""
         self._engine = cast("Learner", build(spec)) if engine is None else engine
-        self._blob = self._good = b""
-        self._good_at = 0
+        self._blob = b""
+        self._good, self._good_at = (self._engine.dump(), self._engine.learned) if revised else (b"", 0)
         self.inherited = self.published = self._engine.learned
         self.frozen = False
         self.mark = spec_mark(spec)
@@ -160,19 +165,44 @@ class Cell:
         """Return the fading mean loss; None before the first example."""
         return self._loss if self._weight else None
 
-    def drifted(self, loss: float | None) -> bool:
-        """Watch the loss of one more example with River's ADWIN, and return whether it has just risen for good.
-
-        ADWIN also finds that a loss has fallen; a model that has become better has nothing to mend.
-        """
+    def drifted(self, spec: EngineSpec, loss: float | None) -> bool:
+        """Watch the loss of one more example, and return whether the model has just become worse for good."""
         if loss is None:
             return False
+        return self._watching().add_loss(loss, spec.task, spec.output.kind)
+
+    def _watching(self) -> ErrorWatch:
         if isinstance(self._watch, bytes):
-            self._watch = DriftWatch.load(self._watch) if self._watch else DriftWatch()
-        before = self._watch.value().drifts
-        self._watch.add(_DETECTOR, loss)
-        level = self._watch.level()
-        return self._watch.value().drifts > before and level is not None and level > self._loss
+            # Earlier versions watched with another detector: its state says nothing of this one.
+            mine = self._watch[:4] == WATCH_MAGIC
+            self._watch = ErrorWatch.load(self._watch) if mine else ErrorWatch()
+        return self._watch
+
+    def warned(self) -> bool | None:
+        """Return whether the errors watched are strangely many; None where that is neither so nor over."""
+        return self._watching().warns()
+
+    def error_rates(self) -> tuple[float, float]:
+        """Return the newest mean error of those watched, and the usual one."""
+        return self._watching().rates()
+
+    def forget_errors(self) -> None:
+        """Watch from here on, for the model is another one."""
+        self._watch = b""
+
+    def second(self, spec: EngineSpec) -> Learner:
+        """Return the model that learns beside the first one; a new one where there is none."""
+        if isinstance(self._second, bytes):
+            self._second = cast("Learner", restore(spec, self._second) if self._second else build(spec))
+        return self._second
+
+    def has_second(self) -> bool:
+        """Return whether there is one."""
+        return self._second != b""
+
+    def drop_second(self) -> None:
+        """Let it go."""
+        self._second = b""
 
     def keep_good(self, spec: EngineSpec, learned: int) -> int:
         """Keep a copy to roll back to, every so many examples, and return its bytes; 0 where none was due."""
@@ -188,7 +218,7 @@ class Cell:
         return self._good_at
 
     def dump(self) -> bytes:
-        """Return the cell as bytes: the heads, then good copy, watch for drift, waiting examples, model."""
+        """Return the cell as bytes: heads, good copy, watch for drift, waiting examples, second model, model."""
         blob = self._blob if self._engine is None else self._engine.dump()
         good = self._good if len(self._good) <= _KEEP_GOOD_BELOW else b""
         watch = self._watch if isinstance(self._watch, bytes) else self._watch.state()
@@ -198,7 +228,8 @@ class Cell:
         )  # fmt: skip
         waits = self.examples if isinstance(self.examples, bytes) else self.examples.dump()
         more = _MORE.pack(self.inherited, self.update_ms, self.frozen, self.mark, len(watch), len(waits))
-        return head + more + good + watch + waits + blob
+        second = self._second if isinstance(self._second, bytes) else self._second.dump()
+        return head + more + _SECOND.pack(len(second)) + good + watch + waits + second + blob
 
     @classmethod
     def load(cls, data: bytes) -> Cell:
@@ -210,9 +241,9 @@ class Cell:
             The bytes are of another protocol or cut short.
         """
         protocol = data[0] if data else 0
-        begin = _HEAD.size + (_MORE.size if protocol == _PROTOCOL else 0)
-        if protocol not in (1, _PROTOCOL) or len(data) < begin:
-            raise SnapshotError(f"model state has protocol {data[:1].hex() or 'none'}, this version reads 01 and 02.")
+        begin = _HEAD.size + (_MORE.size if protocol >= 2 else 0) + (_SECOND.size if protocol >= 3 else 0)
+        if protocol not in (1, 2, _PROTOCOL) or len(data) < begin:
+            raise SnapshotError(f"model state has protocol {data[:1].hex() or 'none'}, this version reads 01 to 03.")
         cell = cls()
         (
             _,
@@ -225,15 +256,19 @@ class Cell:
             cell._weight,
             good,
         ) = _HEAD.unpack_from(data)
-        watch = waits = 0
-        if protocol == _PROTOCOL:
+        watch = waits = second = 0
+        if protocol >= 3:
+            (second,) = _SECOND.unpack_from(data, _HEAD.size + _MORE.size)
+        if protocol >= 2:
             cell.inherited, cell.update_ms, frozen, mark, watch, waits = _MORE.unpack_from(data, _HEAD.size)
             cell.frozen, cell.mark = bool(frozen), b"" if mark == bytes(8) else mark
         cell._good = data[begin : begin + good]
         begin += good
         cell._watch = data[begin : begin + watch]
         cell.examples = data[begin + watch : begin + watch + waits]
-        cell._blob = data[begin + watch + waits :]
+        begin += watch + waits
+        cell._second = data[begin : begin + second]
+        cell._blob = data[begin + second :]
         return cell
 
     def __reduce__(self) -> tuple[Callable[[bytes], Cell], tuple[bytes]]:

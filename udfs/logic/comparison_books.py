@@ -161,7 +161,7 @@ class Books:
         if self.rewards is not None:
             self.rewards.look()
         if not self.promotion.restarted and figures.events(standings) >= self.promotion.period_ends():
-            self.promotion.period += 1
+            self.promotion.next_period(standings)
             self._restart()
         elif not self.promotion.restarted and self.losses.new_window(self.promotion.window_ends()):
             self.promotion.window += 1

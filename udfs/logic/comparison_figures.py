@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from thalweg.udfs.logic.arm_answers import ArmAnswers
 from thalweg.udfs.logic.arm_outcomes import LOSSES, ArmOutcomes
 from thalweg.udfs.logic.arm_rewards import ArmRewards
+from thalweg.udfs.logic.arm_standing import Standing
 from thalweg.udfs.logic.comparison_plan import ArmMetric, Plan
 from thalweg.udfs.logic.guardrails import Guardrail, Verdict, judge_interval
-from thalweg.udfs.logic.promotion import Promotion, Standing
+from thalweg.udfs.logic.promotion import Promotion
 from thalweg.udfs.logic.sequential_tests import Interval
 
 __all__ = ["Figures"]
@@ -38,11 +39,13 @@ class Figures:
 
     def standings(self) -> list[Standing]:
         """Return what is known of each arm."""
-        betters = [self._better(arm) for arm in range(len(self._plan.arms))]
-        least = min((found.error for found in betters if found.error > 0), default=0.0)
+        arms = range(len(self._plan.arms))
+        betters = [self._better(arm) for arm in arms]
+        steadies = [self._losses.steady(arm, self._level, self._tuned) for arm in arms]
+        least = min((found.error for found in steadies if found.error > 0), default=0.0)
         out = []
         for arm, better in enumerate(betters):
-            samples, own = better.count, better
+            samples, steady, own = better.count, steadies[arm], steadies[arm]
             if self._rewards is not None and self._plan.reward:
                 samples = min(self._rewards.served(arm), self._rewards.served(self._promotion.default))
                 own = self._rewards.own(arm, self._plan.alpha, self._tuned)
@@ -51,9 +54,9 @@ class Figures:
                 samples, own = max(found.count for found in betters), Interval(0.0, 0.0, 0.0, 0.0, 0, least / 1000)
             agreement = self._answers.agreement(arm, self._level, self._tuned)
             recent = self._losses.recent(arm, self._promotion.window_level(), self._promotion.window_ends() / 2)
-            if self._plan.reward:
-                recent = _NOTHING
-            out.append(Standing(samples, better, recent, own.value, own.error, agreement, self._verdicts[arm]))
+            if self._plan.reward:  # the spread is that between units already
+                steady, recent = better._replace(count=samples), _NOTHING
+            out.append(Standing(samples, better, steady, recent, own.value, own.error, agreement, self._verdicts[arm]))
         return out
 
     def events(self, standings: Sequence[Standing]) -> int:

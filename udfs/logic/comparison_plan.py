@@ -67,6 +67,8 @@ class Plan(NamedTuple):
         Part of the traffic, 0 to 1, that a bandit spreads evenly over all arms, so that each has a propensity.
     apprentice_threshold : float or None
         Agreement with the default, 0 to 1, that a candidate must reach before it serves anybody; None, none.
+    serve_after : int
+        Events on which a candidate must have been compared, and not be known to be worse, before it serves anybody.
     label_timeout_ms : int
         An outcome that comes later is counted, not measured.
     every : Every
@@ -92,6 +94,7 @@ class Plan(NamedTuple):
     allocation: str = "fixed"
     exploration: float = 0.1
     apprentice_threshold: float | None = None
+    serve_after: int = 0
     label_timeout_ms: int = 86_400_000
     every: Every = Every(None, 60_000)
     slices: tuple[str, ...] = ()
@@ -125,9 +128,9 @@ class Decision(NamedTuple):
     Attributes
     ----------
     action : str
-        ``start``, ``promote``, ``recommend``, ``rollback``, ``stop`` (a candidate that breaks a guardrail), ``admit``
-        (an apprentice that has reached its threshold), ``reallocate`` (by a bandit), ``weights``, ``freeze``,
-        ``resume`` or ``refuse`` (a command that cannot be).
+        ``start``, ``promote``, ``recommend``, ``rollback``, ``stop`` (a candidate that breaks a guardrail, or is
+        worse), ``admit`` (an apprentice or a beginner that may serve from now on), ``reallocate`` (by a bandit),
+        ``weights``, ``freeze``, ``resume`` or ``refuse`` (a command that cannot be).
     arm, previous : str
         Whom it is about; for a promotion and a rollback the new and the old default. Empty where there is nobody.
     reason : str

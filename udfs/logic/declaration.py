@@ -73,8 +73,10 @@ class Declaration:
     retrain: str
     replay_size: int
     replay_ratio: float
+    update_gate: float | None
     buffer_size: int
     snapshot_every: Every
+    on_drift: str
     max_model_size: int
     on_max_model_size: str
     on_spec_change: str
@@ -88,6 +90,9 @@ class Declaration:
     metrics_every: Every
     metrics_window: int
     watch: Watch
+    reference_table: str | None
+    old_examples: int
+    evaluate_every: int
     on_malformed: str
     model_version: str | None
 
@@ -100,6 +105,7 @@ class Declaration:
             self.prior_strength if self.prior == "global" else None,
             self.on_spec_change,
             self._cadence(),
+            self.on_drift,
         )
 
     def _cadence(self) -> Cadence | None:
@@ -107,7 +113,8 @@ class Declaration:
             return None
         events, time_ms, drift = self.cadence
         stateful = self.retrain == "stateful"
-        return Cadence(events, time_ms, drift, stateful, self.replay_size, self.replay_ratio, self.buffer_size)
+        sizes = (self.replay_size, self.replay_ratio, self.buffer_size)
+        return Cadence(events, time_ms, drift, stateful, *sizes, self.update_gate)
 
 
 def field_kind(name: str, sql_type: str) -> str:
@@ -197,7 +204,7 @@ def declare(
     _check_prior(options, values, task, wrong)
     check_revive(name, values, wrong)
     _check_cadence(options, values, wrong)
-    watch = check_watch(options, values, task, output.kind, wrong)
+    watch = check_watch(options, values, task, output.kind, wrong, fields)
     if problems:
         raise ConfigError(problems)
 
@@ -215,10 +222,10 @@ def declare(
             field: values[field.replace("_", "-")]
             for field in (
                 "input_table", "event_id", "event_time", "label", "label_table", "label_timeout", "order",
-                "label_default", "cadence", "retrain", "replay_size", "replay_ratio", "buffer_size", "snapshot_every",
-                "max_model_size", "on_max_model_size", "on_spec_change", "prior",
+                "label_default", "cadence", "retrain", "replay_size", "replay_ratio", "update_gate", "buffer_size",
+                "snapshot_every", "on_drift", "max_model_size", "on_max_model_size", "on_spec_change", "prior",
                 "prior_strength", "warm_start", "state_ttl", "revive", "shards", "metrics", "metrics_every",
-                "metrics_window", "on_malformed", "model_version",
+                "metrics_window", "reference_table", "old_examples", "evaluate_every", "on_malformed", "model_version",
             )
         },
     )  # fmt: skip
@@ -226,7 +233,9 @@ def declare(
 
 def _check_labels(options: Mapping[str, str], values: Mapping[str, Any], learns: bool, wrong: Any) -> None:
     """Hold the label options against each other."""
-    unsupervised = values["task"] in ("anomaly", "clustering")
+    unsupervised = values["task"] in ("anomaly", "clustering", "next-item")
+    if values["task"] == "next-item" and values["label"] is not None:
+        wrong("label", "is given, and next-item has none: each event is the truth for those before it.", "Remove it.")
     if learns and values["label"] is None and not unsupervised:
         wrong("label", "is missing: a model that learns needs the truth.", f"It is {OPTIONS['label'].meaning}.")
     if values["label"] is None:
@@ -255,11 +264,13 @@ def _check_default(default: str | None, output: Field, wrong: Any) -> None:
 def _check_cadence(options: Mapping[str, str], values: Mapping[str, Any], wrong: Any) -> None:
     """Hold the options of updates against the cadence."""
     if values["cadence"] == EVERY_EVENT:
-        for option in ("retrain", "replay-size", "replay-ratio", "buffer-size"):
+        for option in ("retrain", "replay-size", "replay-ratio", "update-gate", "buffer-size"):
             if option in options:
                 what = "is given, and the model learns from every event at once."
                 wrong(option, what, "Add a 'cadence' such as '1 h', or remove it.")
         return
+    if values["on-drift"] != "none":
+        wrong("on-drift", "is given with a 'cadence' other than 'every-event'.", "Give 'cadence' = 'on-drift' instead.")
     if values["prior"] == "global":
         wrong("prior", "is given with a 'cadence' other than 'every-event'.", "Remove one of the two.")
     if values["label"] is None:

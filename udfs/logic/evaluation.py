@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from thalweg.connector.errors import SnapshotError
-from thalweg.udfs.logic.alert_rules import Alert, AlertBook
+from thalweg.udfs.logic.alert_rules import Alert, AlertBook, judged
 from thalweg.udfs.logic.label_arrivals import LabelArrivals
 from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.options import Every
-from thalweg.udfs.logic.scorecard import Metric, Scorecard, Watch
+from thalweg.udfs.logic.scorecard import Metric, Scorecard, Watch, truth_kind
+from thalweg.udfs.logic.signals import Signals
 
 __all__ = [
     "CORRECTED",
@@ -25,6 +26,7 @@ __all__ = [
     "DUPLICATE",
     "LATE",
     "MATCHED",
+    "NOTE",
     "OVERTAKEN",
     "PREDICTED",
     "TOGETHER",
@@ -35,10 +37,11 @@ __all__ = [
     "Watch",
 ]
 
-PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER, DEFAULTED, CORRECTED, WITHDRAWN = range(10)
+PREDICTED, MATCHED, DUPLICATE, UNKNOWN, LATE, OVERTAKEN, TOGETHER, DEFAULTED, CORRECTED, WITHDRAWN, NOTE = range(11)
 """Row kinds: an event was predicted; its label came; a second label; a label of no event so far; a label after the
 timeout; an event was predicted whose label, counted as unknown, had come before it; an event came with its label; no
-label came in time and the default stands for it; another one came after all; the default that it replaces."""
+label came in time and the default stands for it; another one came after all; the default that it replaces; events in
+short, see ``signals``."""
 
 _PROTOCOL = b"\x02"
 _COUNTS = (
@@ -53,9 +56,10 @@ _COUNTS = (
     "labels_corrected",
 )
 _EVALUATED = (MATCHED, OVERTAKEN, TOGETHER, DEFAULTED)
+_EVENTS = (PREDICTED, OVERTAKEN, TOGETHER)
 # What a row of each kind adds to events, and to labels matched, duplicate, unknown, late, defaulted and corrected.
 _COUNTED = (*_COUNTS[:5], *_COUNTS[7:])
-_EFFECT = np.zeros((7, 10), dtype=np.int64)
+_EFFECT = np.zeros((7, 11), dtype=np.int64)
 _EFFECT[:5, :5] = np.eye(5)
 _EFFECT[:4, OVERTAKEN] = (1, 1, 0, -1)
 _EFFECT[:2, TOGETHER] = 1
@@ -95,7 +99,9 @@ class Evaluator:
         self._timeout = label_timeout_ms
         self._grain = max(1, label_timeout_ms // 64)
         self.counts = dict.fromkeys(_COUNTS, 0)
+        self._labelled_at_all = watch.labelled
         self._card = Scorecard(task, metrics, window, watch)
+        self._signals = Signals(truth_kind(task, watch.output), window, watch.attention)
         self._arrivals = LabelArrivals(self._grain, label_timeout_ms)
         self._book = AlertBook(watch.rules)
         self._alerts: list[Alert] = []
@@ -113,12 +119,19 @@ class Evaluator:
             ``kind``, ``event_time_ms``, ``time_ms`` (when the row came to be), ``score``, ``truth`` (as a number; a
             class: 1.0 or 0.0 for booleans, else 0.0), ``right``, ``p_true``; score is NaN where the model was not
             ready. For models of classes, or with slices, also the class that was predicted, the true one, and the
-            values of the slices as a JSON array, as text; empty where there is nothing of the kind.
+            values of the slices as a JSON array, as text; empty where there is nothing of the kind. Then, where
+            something beside the labels is watched, the score of every row, NaN where there is none, and the notes.
         """
         kind = np.asarray(columns[0], dtype=np.int64)
         event_ms = np.asarray(columns[1], dtype=np.int64)
         time_ms = np.asarray(columns[2], dtype=np.int64)
         values = self._card.values(columns)
+        served = np.asarray(columns[10] if len(columns) > 10 else columns[3], dtype=np.float64)
+        notes = columns[11] if len(columns) > 11 else ()
+        if len(notes):
+            timed = self._signals.take_timeless(notes)
+            kind, event_ms, time_ms, values, served = (a[timed] for a in (kind, event_ms, time_ms, values, served))
+            notes = [text for text, is_timed in zip(notes, timed.tolist(), strict=True) if is_timed]
         # A label of a late row has an old time; the clock of the books never runs back.
         time_ms = np.maximum(np.maximum.accumulate(time_ms), self._now_ms)
         emitted: list[Metric] = []
@@ -126,7 +139,8 @@ class Evaluator:
         while at < len(kind):
             emitted += self.on_time(int(time_ms[at]))
             stop = self._stretch(kind, time_ms, at)
-            self._take(kind[at:stop], event_ms[at:stop], time_ms[at:stop], values[at:stop])
+            self._signals.take_notes(notes[at:stop])
+            self._take(kind[at:stop], event_ms[at:stop], time_ms[at:stop], values[at:stop], served[at:stop])
             at = stop
             if self._every.events is not None and self._labelled() >= self._next:
                 emitted += self._emit(self._now_ms)
@@ -173,9 +187,9 @@ class Evaluator:
         beyond = np.flatnonzero(time_ms[at:] >= self._next)
         return at + int(beyond[0]) if len(beyond) else len(kind)
 
-    def _take(self, kind: Any, event_ms: Any, time_ms: Any, values: Any) -> None:
+    def _take(self, kind: Any, event_ms: Any, time_ms: Any, values: Any, served: Any) -> None:
         """Count rows and feed the metrics."""
-        for name, number in zip(_COUNTED, (_EFFECT @ np.bincount(kind, minlength=10)).tolist(), strict=True):
+        for name, number in zip(_COUNTED, (_EFFECT @ np.bincount(kind, minlength=11)).tolist(), strict=True):
             self.counts[name] += number
         for step, which in ((1, PREDICTED), (-1, MATCHED), (-1, DEFAULTED)):
             grains, times = np.unique(event_ms[kind == which] // self._grain, return_counts=True)
@@ -196,6 +210,10 @@ class Evaluator:
         )
         first, answered = np.isin(kind, _EVALUATED), np.isfinite(values[:, 0])
         self.counts["not_ready"] += int(first.sum() - (first & answered).sum())
+        events, fresh = np.isin(kind, _EVENTS), values[first & answered]
+        if not self._labelled_at_all:
+            self.counts["not_ready"] += int(np.isnan(served[events]).sum())
+        self._signals.take(served[events], *fresh[:, :3].T)
         weight = (first.astype(np.int64) + (kind == CORRECTED) - (kind == WITHDRAWN)) * answered
         used = weight != 0
         if not used.any():
@@ -220,12 +238,16 @@ class Evaluator:
             closes = min(map(self._closes, self._open), default=NEVER)
             self._next = -(-closes // self._every.time_ms) * self._every.time_ms if closes != NEVER else NEVER
         out = self._card.measured(self._first_ms, at_ms)
+        self._signals.close()
         for name, value in (*self.counts.items(), ("labels_pending", self.pending())):
+            if not self._labelled_at_all and name.startswith("labels_"):
+                continue
             out.append(Metric(name, "cumulative", float(value), self.counts["events"], self._first_ms, at_ms))
-        for name, window, share, count in self._arrivals.measures(at_ms):
+        arrivals = self._arrivals.measures(at_ms) if self._labelled_at_all else []
+        for name, window, share, count in (*arrivals, *self._signals.measures()):
             out.append(Metric(name, window, share, count, self._first_ms, at_ms))
         out += self._card.sliced(self._first_ms, at_ms)
-        self._alerts += self._book.judge(_judged(out), at_ms)
+        self._alerts += self._book.judge(judged(out), at_ms)
         return out
 
     def dump(self) -> bytes:
@@ -237,6 +259,7 @@ class Evaluator:
                 **card,
                 "arrivals": self._arrivals.state(),
                 "alerts": self._book.state(),
+                "signals": self._signals.state(),
                 "open": sorted(self._open.items()),
                 "first_ms": self._first_ms,
                 "now_ms": self._now_ms,
@@ -276,6 +299,8 @@ class Evaluator:
         if blob[:1] == _PROTOCOL:
             self._arrivals.load(head["arrivals"])
             self._book.load(head["alerts"])
+        if "signals" in head:
+            self._signals.load(head["signals"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Flink's Python state pickles what it stores; all there is in that pickle is plain arguments and our own bytes.
@@ -287,16 +312,3 @@ def _revive(task: str, metrics: Sequence[str], every: Every, window: int, timeou
     evaluator = Evaluator(task, metrics, every, window, timeout_ms, *watch)
     evaluator.load(blob)
     return evaluator
-
-
-def _judged(metrics: Sequence[Metric]) -> dict[str, tuple[float, int, str]]:
-    """Return what rules are held against: the rolling figures, and the cumulative ones where there is no other."""
-    found: dict[str, tuple[float, int, str]] = {}
-    for figure in metrics:
-        if figure.slice and not figure.metric.startswith("worst."):
-            continue
-        if figure.window == "rolling" or (figure.window == "cumulative" and figure.metric not in found):
-            over = {"rolling": f"the last {figure.count} events", "cumulative": f"all {figure.count} events"}
-            told = over[figure.window] + (f" of {figure.slice}" if figure.slice else "")
-            found[figure.metric] = (figure.value, figure.count, told)
-    return found

@@ -91,9 +91,8 @@ def _carry_out(promotion: Promotion, plan: Plan, command: str, argument: str, no
         if promotion.previous < 0:
             raise ValueError("there is no promotion to take back.")
         failed = promotion.default
-        promotion.replace(promotion.previous, now_ms)
+        promotion.back(now_ms)
         promotion.stopped.add(failed)
-        promotion.wanted[failed] = 0.0
         return promotion.default
     if command == "freeze":
         promotion.frozen = True
@@ -103,9 +102,10 @@ def _carry_out(promotion: Promotion, plan: Plan, command: str, argument: str, no
             promotion.frozen = False
             return -1
         arm = names.index(argument)
-        if arm not in promotion.stopped:
+        if arm not in promotion.stopped | promotion.rested:
             raise ValueError(f"{argument} was not stopped.")
-        promotion.stopped.discard(arm)
+        promotion.let_in(arm)
+        promotion.admitted.add(arm)
         promotion.wanted[arm] = 0.0
         if not plan.arms[arm].mirror:
             rest = 100 - sum(share for at, share in enumerate(promotion.shares()) if at != promotion.default)
@@ -133,7 +133,7 @@ def _set_weights(promotion: Promotion, plan: Plan, argument: str) -> None:
     for arm, share in weights.items():
         promotion.wanted[arm] = share
         if share > 0:  # who gives an arm a share wants it to serve
-            promotion.stopped.discard(arm)
+            promotion.let_in(arm)
             promotion.admitted.add(arm)
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from thalweg.connector.errors import RecordError
+from thalweg.udfs.engines import engine_class
 from thalweg.udfs.engines.base import EngineSpec, Score
 from thalweg.udfs.logic.block_learning import LATE, BlockLearning
 from thalweg.udfs.logic.cell import Cell, spec_mark
+from thalweg.udfs.logic.drift_reaction import DriftReaction
+from thalweg.udfs.logic.engine_blocks import EngineBlocks
 from thalweg.udfs.logic.examples import Example
 from thalweg.udfs.logic.learning_outcome import Alert, Answers, Outcome
 from thalweg.udfs.logic.loss import loss_of
@@ -24,6 +27,7 @@ from thalweg.udfs.logic.upkeep import Policy, Upkeep
 
 __all__ = [
     "LEARN",
+    "LEARNS",
     "ORDER",
     "SCORE",
     "SCORE_LATE",
@@ -41,6 +45,9 @@ ORDER = (4, (0, 2))
 
 _ASKS = ((False, True, False), (True, True, False), (False, True, True), (True, False, False))
 """Of each kind: whether it is learned, whether it is answered, whether it is late."""
+
+LEARNS = tuple(learns for learns, _, _ in _ASKS)
+"""Of each kind: whether its label is learned."""
 
 _NO_KEY = Score(None, None, None, "refused", "the model key is null")
 _PRIOR = "(prior)"
@@ -106,7 +113,12 @@ class LearningLogic:
         self._names = tuple(name for name, _ in spec.inputs)
         self._upkeep = Upkeep(spec, policy)
         self._origins = Origins(spec, policy.prior_strength, lookup, policy.on_spec_change)
-        self._blocks = BlockLearning.of(spec, policy)
+        self._reaction = None if policy.on_drift == "none" else DriftReaction(spec, policy.on_drift)
+        # A reaction needs the loss of every row.
+        blocks = BlockLearning.of(spec, policy) or EngineBlocks.of(spec, policy)
+        self._blocks = blocks if self._reaction is None else None
+        # Such an engine learns every event when it comes; a label that comes later is a word about it.
+        self._hears = hasattr(engine_class(spec.kind), "feedback")
 
     def on_rows(self, columns: Sequence[list[Any]], store: ModelStore) -> Outcome:
         """Take rows: columns kind, key, event id, event time ms, row time ms, label, then the features.
@@ -122,6 +134,8 @@ class LearningLogic:
         outcome = Outcome()
         if not keys:
             return outcome
+        if self._hears and SCORE in columns[0]:
+            columns = [[STEP if kind == SCORE else kind for kind in columns[0]], *columns[1:]]
         cells = self._cells(keys, store, times_ms[0], outcome)
         changed: set[str] = set()
 
@@ -184,6 +198,10 @@ class LearningLogic:
                 engine = cell.engine(spec)
                 learned = engine.learned
                 try:
+                    if kind == LEARN and self._hears:
+                        engine.feedback(row, labels[at])  # type: ignore[attr-defined]
+                        changed.add(key)
+                        continue
                     if waits:
                         example = Example(event_ids[at] or "", events_ms[at], labels[at], values)
                         score = updates.wait(key, cell, row, example, times_ms[at])
@@ -202,7 +220,10 @@ class LearningLogic:
                         self._teach_prior(prior, row, labels[at], times_ms[at], outcome)
                     loss = loss_of(spec, score, labels[at])
                     cell.note(events_ms[at], loss)
-                    self._upkeep.after(key, cell, times_ms[at], loss, store.wake, outcome)
+                    drifted = None
+                    if self._reaction is not None:
+                        drifted = self._reaction.after(key, cell, row, labels[at], times_ms[at], loss, outcome)
+                    self._upkeep.after(key, cell, times_ms[at], loss, store.wake, outcome, drifted)
             if kind != LEARN:
                 if kind == SCORE_LATE and score.status == "ok":
                     score = score._replace(reason=LATE)

@@ -8,8 +8,9 @@ import numpy as np
 from thalweg.udfs.logic.calibration import BINS, add_to_bins, calibration_error
 from thalweg.udfs.logic.confusion import by_decisions, decided
 from thalweg.udfs.logic.metrics import RankHistogram, losses, roc_auc
+from thalweg.udfs.logic.ranked_metrics import at_budget, gain, is_ranking, within_budget
 
-__all__ = ["Answers", "Totals", "is_mean", "measure"]
+__all__ = ["Answers", "Totals", "contribution", "is_mean", "measure"]
 
 _OTHER = ("ROCAUC", "ECE", "R2")
 
@@ -20,7 +21,8 @@ class Answers(NamedTuple):
     Attributes
     ----------
     score, truth, right, p_true :
-        As for ``metrics.losses``; the truth of a class is its code.
+        As for ``metrics.losses``; the truth of a class is its code, and ``right`` may be the place of the true class in
+        a ranking, see ``ranked_metrics.half_reciprocal``.
     predicted :
         Code of the class that was predicted; 1.0 and 0.0 of a boolean.
     """
@@ -34,7 +36,7 @@ class Answers(NamedTuple):
 
 def is_mean(metric: str) -> bool:
     """Return whether a metric is the mean of a loss (RMSE, RMSLE: its root)."""
-    return metric not in _OTHER and not by_decisions(metric)
+    return metric not in _OTHER and not by_decisions(metric) and at_budget(metric) is None
 
 
 def measure(metric: str, kind: str, answers: Answers, weight: Any) -> float | None:
@@ -52,6 +54,10 @@ def measure(metric: str, kind: str, answers: Answers, weight: Any) -> float | No
     score, truth = answers.score, answers.truth
     if metric == "ROCAUC":
         return roc_auc(score, truth > 0.5, weight)
+    if at_budget(metric) is not None:
+        rows, place = np.unique(score, return_inverse=True)
+        sides = (np.bincount(place, np.where(truth > 0.5, side, 1 - side) * weight, len(rows)) for side in (1.0, 0.0))
+        return within_budget(metric, *sides)
     if metric == "ECE":
         bins = np.zeros((3, BINS))
         add_to_bins(bins, score, _hit(kind, answers), weight)
@@ -62,7 +68,7 @@ def measure(metric: str, kind: str, answers: Answers, weight: Any) -> float | No
         return 1 - float((weight * np.square(score - truth)).sum()) / spread if spread > 0 else None
     if by_decisions(metric):
         return decided(metric, _pairs(kind, answers, weight))
-    return _mean(metric, float((weight * _losses(metric, answers)).sum()) / total)
+    return _mean(metric, float((weight * contribution(metric, answers)).sum()) / total)
 
 
 class Totals:
@@ -81,7 +87,7 @@ class Totals:
     def __init__(self, metrics: tuple[str, ...], kind: str, probabilities: bool) -> None:
         self._metrics, self._kind = metrics, kind
         self.sums = {metric: [0.0, 0] for metric in metrics if is_mean(metric)}
-        self.histogram = RankHistogram(probabilities) if "ROCAUC" in metrics else None
+        self.histogram = RankHistogram(probabilities) if any(map(_by_rank, metrics)) else None
         self._bins = np.zeros((3, BINS))
         self._pairs: dict[tuple[Any, Any], float] = {}
         self._decide = any(by_decisions(metric) for metric in metrics)
@@ -96,7 +102,7 @@ class Totals:
             self.histogram.add(score[weight > 0], truth[weight > 0] > 0.5)
             self.histogram.add(score[weight < 0], truth[weight < 0] > 0.5, -1)
         for metric, total in self.sums.items():
-            total[0] = _onward(total[0], weight * _losses(metric, answers))
+            total[0] = _onward(total[0], weight * contribution(metric, answers))
             total[1] += int(weight.sum())
         if "ECE" in self._metrics:
             add_to_bins(self._bins, score, _hit(self._kind, answers), weight)
@@ -114,6 +120,8 @@ class Totals:
         """Return a metric; None where it has no value so far."""
         if metric == "ROCAUC":
             return None if self.histogram is None else self.histogram.roc_auc()
+        if at_budget(metric) is not None:
+            return None if self.histogram is None else within_budget(metric, *self.histogram.counts[::-1])
         if metric == "ECE":
             return calibration_error(self._bins)
         if metric == "R2":
@@ -138,7 +146,14 @@ class Totals:
         self._shift, *self._spread = state["spread"]
 
 
-def _losses(metric: str, answers: Answers) -> Any:
+def _by_rank(metric: str) -> bool:
+    return metric == "ROCAUC" or at_budget(metric) is not None
+
+
+def contribution(metric: str, answers: Answers) -> Any:
+    """Return what each row adds to a metric that is a mean."""
+    if is_ranking(metric):
+        return gain(metric, answers.right)
     return losses(metric, answers.score, answers.truth, answers.right > 0.5, answers.p_true)
 
 
@@ -152,7 +167,7 @@ def _onward(total: float, values: Any) -> float:
 
 def _hit(kind: str, answers: Answers) -> Any:
     """Return what a score is the probability of: the event, or that the predicted class is right."""
-    return answers.truth if kind == "boolean" else answers.right
+    return answers.truth if kind == "boolean" else (answers.right > 0.5) * 1.0
 
 
 def _pairs(kind: str, answers: Answers, weight: Any) -> dict[tuple[Any, Any], float]:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from thalweg.udfs.logic.confusion import OF_CLASSES, OF_EVENTS, by_decisions
+from thalweg.udfs.logic.ranked_metrics import at_budget, is_ranking
 
 __all__ = ["RankHistogram", "default_metrics", "known_metrics", "losses", "roc_auc", "unknown_metrics"]
 
@@ -35,7 +36,7 @@ def default_metrics(task: str, output_kind: str) -> tuple[str, ...]:
         return _BINARY if output_kind == "boolean" else _MULTI
     if task == "anomaly":
         return ("ROCAUC",)
-    if task == "clustering":
+    if task in ("clustering", "next-item"):
         return ()
     if task == "bandit":
         return ("Reward",)
@@ -51,7 +52,7 @@ def known_metrics(task: str, output_kind: str) -> tuple[str, ...]:
     ('MAE', 'RMSE', 'MSE', 'MAPE', 'SMAPE', 'RMSLE', 'R2')
     """
     default = default_metrics(task, output_kind)
-    if task in ("anomaly", "clustering", "bandit"):
+    if task in ("anomaly", "clustering", "next-item", "bandit"):
         return default
     if task != "classification":
         return default + _MORE["number"]
@@ -62,7 +63,17 @@ def known_metrics(task: str, output_kind: str) -> tuple[str, ...]:
 def unknown_metrics(task: str, names: Iterable[str], output_kind: str = "number") -> list[str]:
     """Return those names that no metric of the task has, or whose options cannot be read."""
     known = set(known_metrics(task, output_kind))
-    return [name for name in names if not (name in known or (name.partition("(")[0] in known and by_decisions(name)))]
+    budget, ranked = (
+        (task == "anomaly" or output_kind == "boolean"),
+        task == "classification" and output_kind == "string",
+    )
+    return [
+        name
+        for name in names
+        if not (name in known or (name.partition("(")[0] in known and by_decisions(name)))
+        and not (budget and at_budget(name) is not None)
+        and not (ranked and is_ranking(name))
+    ]
 
 
 def losses(metric: str, score: Floats, truth: Floats, right: NDArray[np.bool_], p_true: Floats) -> Floats:

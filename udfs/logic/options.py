@@ -104,6 +104,10 @@ def _share(text: str) -> float:
     return value
 
 
+def _gate(text: str) -> float | None:
+    return None if text.strip() == "none" else _share(text)
+
+
 def _bytes(text: str) -> int:
     number, factor = text.lower().replace(" ", ""), 1
     for suffix, size in (("kb", 1 << 10), ("mb", 1 << 20), ("b", 1)):
@@ -117,7 +121,16 @@ OPTIONS: dict[str, Option] = {
     "provider": Option(_text, None, False, "the engine: `river`, `onnx`, or one registered by entry point"),
     "model": Option(_text, None, False, "River: the model text; ONNX: path or `file://` URI of the file"),
     "task": Option(
-        one_of("classification", "regression", "anomaly", "clustering", "recommendation", "forecasting", "bandit"),
+        one_of(
+            "classification",
+            "regression",
+            "anomaly",
+            "clustering",
+            "recommendation",
+            "next-item",
+            "forecasting",
+            "bandit",
+        ),
         None,
         False,
         "what is predicted; default by the OUTPUT type: BOOLEAN, STRING: classification, else regression",
@@ -160,12 +173,26 @@ OPTIONS: dict[str, Option] = {
     ),
     "replay-size": Option(_whole, "0", True, "old examples that are kept, for updates"),
     "replay-ratio": Option(_share, "0", True, "old examples that an update learns again with each new one"),
+    "update-gate": Option(
+        _gate,
+        "0.1",
+        True,
+        "by what share the loss of an update on held-out new examples may be higher than that of the version it"
+        " replaces; one that is worse does not serve, and an alert tells. `none`: any update serves",
+    ),
     "buffer-size": Option(_count, "10000", True, "labels that wait at most; then an update comes whatever the cadence"),
     "snapshot-every": Option(
         _every_or_drift,
         "10 min",
         True,
         "how often a key's model is published: `10 min`, `1000 events`, `on-drift`, or `1 h, on-drift`",
+    ),
+    "on-drift": Option(
+        one_of("none", "warn", "reset", "replace", "rollback"),
+        "none",
+        True,
+        "what becomes of a model whose errors have risen for good, besides an alert: nothing (`warn`), it begins anew,"
+        " the one that has learned since the warning takes its place, or it goes back to its last good copy",
     ),
     "max-model-size": Option(_bytes, "64 mb", True, "a larger model is not published: an alert says so"),
     "on-max-model-size": Option(
@@ -232,8 +259,29 @@ OPTIONS: dict[str, Option] = {
         None,
         False,
         "rules such as `critical: ROCAUC < 0.7 for 10 min; label-coverage < 0.5`, or `none`; default:"
-        " `vs-baseline < 0 for 1 h min-samples 1000`",
+        " `vs-baseline < 0 for 1 h min-samples 1000; drift > 0`",
     ),
+    "watch-inputs": Option(
+        _names,
+        None,
+        False,
+        "features whose drift is measured, or `all`, or `none`: `psi(amount)`, `ks(amount)`, `null-rate(amount)`,"
+        " `out-of-range(amount)`, `new-values(carrier)`, `psi(score)`; default: those that `alerts` names",
+    ),
+    "reference-events": Option(
+        _count, "5000", False, "the first events, with which the newest ones are compared by `watch-inputs`"
+    ),
+    "reference-table": Option(
+        _text, None, False, "a table that ends and has the features: the newest events are compared with it instead"
+    ),
+    "old-examples": Option(
+        _whole,
+        "0",
+        True,
+        "old examples that are answered again: the first ones (window `reference`) and as many of all (`reservoir`):"
+        " `forgetting.LogLoss`, `backward-transfer.LogLoss`",
+    ),
+    "evaluate-every": Option(parse_duration_ms, "1 h", True, "how often old examples are answered again"),
     "on-malformed": Option(
         one_of("dead-letter", "fail"),
         "dead-letter",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from thalweg.udfs.engines.base import EngineSpec
-from thalweg.udfs.logic.evaluation import CORRECTED, WITHDRAWN
+from thalweg.udfs.logic.evaluation import CORRECTED, NOTE, WITHDRAWN
+from thalweg.udfs.logic.ranked_metrics import half_reciprocal
 
-__all__ = ["OUTCOME_ORDER", "outcome_columns", "outcome_kinds"]
+__all__ = ["OUTCOME_ORDER", "as_numbers", "outcome_columns", "outcome_kinds"]
 
 _KINDS = ("integer", "string", "integer", "integer", "number", "string", "string", "string")
 
@@ -43,16 +44,16 @@ def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str
     if default is not None and CORRECTED in columns[0]:
         columns = _with_withdrawn(columns, default)
     kinds, _, events_ms, rows_ms, scores, predicted, details, truths, *slices = columns
-    read = _class if spec.task == "classification" else _number
-    if spec.output.kind == "boolean":
-        read = _boolean
+    read = _reader(spec)
     rows = [
         read(score, label, detail, truth)
         for score, label, detail, truth in zip(scores, predicted, details, truths, strict=True)
     ]
     score, truth_number, right, p_true = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
     texts = [predicted, truths] if read is _class else [[], []]
-    return [kinds, events_ms, rows_ms, score, truth_number, right, p_true, *texts, *(slices or [[]])]
+    fixed = [kinds, events_ms, rows_ms, score, truth_number, right, p_true, *texts, *(slices or [[]])]
+    notes = [text if kind == NOTE else None for kind, text in zip(kinds, details, strict=True)] if NOTE in kinds else []
+    return [*fixed, [math.nan if score is None else score for score in scores], notes]
 
 
 def _with_withdrawn(columns: Sequence[list[Any]], default: str) -> list[list[Any]]:
@@ -62,6 +63,19 @@ def _with_withdrawn(columns: Sequence[list[Any]], default: str) -> list[list[Any
             rows.append((WITHDRAWN, *row[1:7], default, *row[8:]))
         rows.append(row)
     return list(map(list, zip(*rows, strict=True)))
+
+
+def as_numbers(
+    spec: EngineSpec, score: float | None, label: str | None, detail: str | None, truth: str | None
+) -> tuple[float, float, float, float]:
+    """Return score, truth, right and p_true of one answer, as ``metrics.losses`` takes them."""
+    return _reader(spec)(score, label, detail, truth)
+
+
+def _reader(spec: EngineSpec) -> Callable[[float | None, str | None, str | None, str | None], _Values]:
+    if spec.output.kind == "boolean":
+        return _boolean
+    return _class if spec.task == "classification" else _number
 
 
 _Values = tuple[float, float, float, float]
@@ -78,10 +92,12 @@ def _boolean(score: float | None, label: str | None, detail: str | None, truth: 
 def _class(score: float | None, label: str | None, detail: str | None, truth: str | None) -> _Values:
     if score is None or truth is None:
         return _NOTHING
-    given = score if label == truth else 0.0
+    given, right = (score, 1.0) if label == truth else (0.0, 0.0)
     if detail is not None:
-        given = json.loads(detail).get(truth, 0.0)
-    return score, 0.0, float(label == truth), given
+        probabilities = json.loads(detail)
+        given = probabilities.get(truth, 0.0)
+        right = right or half_reciprocal(probabilities, truth)
+    return score, 0.0, right, given
 
 
 def _number(score: float | None, label: str | None, detail: str | None, truth: str | None) -> _Values:

@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from thalweg.udfs.logic.allocation import allocate
+from thalweg.udfs.logic.arm_standing import Standing, evidence_of, regression
 from thalweg.udfs.logic.comparison_plan import Decision, Plan
-from thalweg.udfs.logic.guardrails import Verdict
 from thalweg.udfs.logic.never import NEVER
-from thalweg.udfs.logic.sequential_tests import Interval
 
-__all__ = ["Promotion", "Standing"]
+__all__ = ["Promotion"]
 
 _FIRST = 0.8  # of alpha; the rest is for the periods that follow
 _LEAST_FOR_BANDIT = 30
+_LEAST_FOR_ROLLBACK = 3  # times min-samples: batches of fewer events are shorter than a storm
 _LEAST_MOVE = 1.0  # percent: smaller moves of a bandit are not worth that units change hands
-
-
-class Standing(NamedTuple):
-    """What is known of one arm at a look.
-
-    Attributes
-    ----------
-    samples : int
-        Events behind the comparison with the default.
-    better : Interval
-        By how much it is better than the default.
-    recent : Interval
-        The same, over the newest events.
-    mean, error : float
-        Its own mean and standard error, more is better, for a bandit.
-    agreement : Interval
-        Share of events, 0 to 1, in which it answers as the default does.
-    verdicts : sequence of Verdict
-        On the guardrails.
-    """
-
-    samples: int
-    better: Interval
-    recent: Interval
-    mean: float
-    error: float
-    agreement: Interval
-    verdicts: Sequence[Verdict]
 
 
 class Promotion:
@@ -62,9 +33,15 @@ class Promotion:
         self.previous = -1
         self.period: int = 0
         self.window: int = 0
+        self.rollbacks: int = 0
+        self.credit = 0.0  # what the default had won before it was promoted, in sum
+        held = [rule.bound for rule in plan.guardrails if (rule.metric, rule.sign) == (plan.metric, "not worse")]
+        self._margin = max(held, default=0.0)
         self.frozen = False
         self.wanted = [0.0 if arm.mirror else arm.share for arm in plan.arms]  # percent; that of the default: unused
-        self.stopped: set[int] = set()
+        self.stopped: set[int] = set()  # out, until a person lets them in
+        self.rested: set[int] = set()  # worse: they serve nobody, and are still compared
+        self.failed: set[int] = set()  # promoted once and taken back
         self.admitted: set[int] = set()
         self.recommended: set[int] = set()
         self.since_ms = self.moved_ms = NEVER
@@ -74,11 +51,11 @@ class Promotion:
         """Return the chance of an error of each test in this period.
 
         Alpha is shared by the candidates (Bonferroni) and by the periods; so the chance that one default is ever
-        replaced by one that is no better is at most alpha.
+        replaced by one that is no better is at most alpha. Each promotion that is taken back halves it.
         """
         rivals = sum(not arm.mirror for arm in self._plan.arms) - 1
         part = _FIRST if self.period == 0 else (1 - _FIRST) / (self.period * (self.period + 1))
-        return float(self._plan.alpha * part / max(rivals, 1))
+        return float(self._plan.alpha * part / max(rivals, 1) / (1 << min(self.rollbacks, 60)))
 
     def tuned(self) -> float:
         """Return the count of events at which the intervals of this period are the tightest."""
@@ -90,7 +67,7 @@ class Promotion:
 
     def window_ends(self) -> int:
         """Return the events of a window, in which a regression is looked for: old merits do not make up for it."""
-        return 3 * self._plan.min_samples
+        return 10 * self._plan.min_samples
 
     def window_level(self) -> float:
         """Return the chance of an error in this window; over all windows it is at most alpha."""
@@ -107,8 +84,25 @@ class Promotion:
         """Return whether an arm may have a share."""
         if arm == self.default or arm == self.previous:
             return True
+        tested = not self._plan.serve_after or arm in self.admitted
+        return tested and arm not in self.rested and self._may_win(arm)
+
+    def _may_win(self, arm: int) -> bool:
+        """Return whether an arm may be promoted by evidence."""
         waits = self._plan.apprentice_threshold is not None and arm not in self.admitted
         return not (self._plan.arms[arm].mirror or arm in self.stopped or waits)
+
+    def let_in(self, arm: int) -> None:
+        """Let an arm serve whatever it was stopped for."""
+        for kept_out in (self.stopped, self.rested, self.failed):
+            kept_out.discard(arm)
+
+    def next_period(self, standings: Sequence[Standing]) -> None:
+        """Begin a period; what the default has won in the last one counts for it in the next."""
+        if self.previous >= 0:
+            lost = standings[self.previous].better
+            self.credit = max(0.0, -lost.value) * min(lost.count, self.window_ends())
+        self.period += 1
 
     def decide(
         self, action: str, arm: int, reason: str, evidence: dict[str, Any], at_ms: int, by: str = ""
@@ -143,51 +137,65 @@ class Promotion:
         if self.previous < 0:
             return []
         before, failed = standings[self.previous], self.default
-        better = before.better if before.samples >= self._plan.min_samples else None
-        if before.recent.count >= self._plan.min_samples and (better is None or better.lower <= 0):
-            better = before.recent
-        broken = [verdict for verdict in standings[failed].verdicts if verdict.state == "broken"]
-        evidence = _evidence(before)
-        if better is not None and better.lower > 0:
+        found = regression(before, self.credit, self._margin, _LEAST_FOR_ROLLBACK * self._plan.min_samples)
+        broken = standings[failed].broken()
+        evidence = evidence_of(before)
+        if found is not None:
             reason = (
                 f"{self._arms[failed]} has turned out worse than {self._arms[self.previous]} by"
-                f" {better.value:.6g}, at least {better.lower:.6g}, over {better.count} events."
+                f" {found.value:.6g}, at least {found.lower:.6g}, over {found.count} events."
             )
-            evidence = _evidence(before._replace(better=better, samples=better.count))
-        elif broken and all(verdict.state != "broken" for verdict in before.verdicts):
+            evidence = evidence_of(before._replace(better=found, samples=found.count))
+        elif broken and not before.broken():
             reason = f"{self._arms[failed]} breaks {broken[0].told}: {broken[0].value:.6g}."
         else:
             return []
-        self.replace(self.previous, now_ms)
-        self.stopped.add(failed)
-        self.wanted[failed] = 0.0
+        self.back(now_ms)
+        # Who was worse may win again, where it is measured without serving; who breaks a rule must be let in.
+        (self.stopped if found is None else self.rested).add(failed)
+        self.failed.add(failed)
         decision = self.decide("rollback", self.default, reason, evidence, at_ms)
         self.previous = -1
         return [decision]
 
     def _stops(self, standings: Sequence[Standing], at_ms: int) -> list[Decision]:
         out = []
+        harm = not self._plan.reward or self._plan.allocation == "fixed"  # a bandit sees to it by itself
         for arm, standing in enumerate(standings):
             if arm in (self.default, self.previous) or arm in self.stopped or self._plan.arms[arm].mirror:
                 continue
-            broken = [verdict for verdict in standing.verdicts if verdict.state == "broken"]
+            name, better = self._arms[arm], standing.better
+            broken = standing.broken()
             if broken:
                 self.stopped.add(arm)
                 told = "; ".join(f"{verdict.told}: {verdict.value:.6g}" for verdict in broken)
-                out.append(self.decide("stop", arm, f"{self._arms[arm]} breaks {told}.", _evidence(standing), at_ms))
+                reason = f"{name} breaks {told}."
+            elif harm and arm not in self.rested and standing.samples >= self._plan.min_samples and better.upper < 0:
+                self.rested.add(arm)
+                reason = f"{name} is worse than {self._arms[self.default]} by {-better.value:.6g}, at least"
+                reason += f" {-better.upper:.6g}, over {standing.samples} events: it answers nobody from now on."
+                reason += "" if self._plan.reward else " It is still compared, and may win."
+            else:
+                continue
+            out.append(self.decide("stop", arm, reason, evidence_of(standing), at_ms))
         return out
 
     def _admissions(self, standings: Sequence[Standing], at_ms: int) -> list[Decision]:
-        threshold, out = self._plan.apprentice_threshold, []
-        for arm, standing in enumerate(standings if threshold is not None else ()):
-            if arm == self.default or arm in self.admitted or arm in self.stopped or self._plan.arms[arm].mirror:
+        threshold, least, out = self._plan.apprentice_threshold, self._plan.serve_after, []
+        for arm, standing in enumerate(standings if threshold is not None or least else ()):
+            settled = self.admitted | self.stopped | self.rested | {self.default, self.previous}
+            if arm in settled or self._plan.arms[arm].mirror or standing.samples < least:
                 continue
-            found = standing.agreement
-            if found.count >= self._plan.min_samples and found.lower >= (threshold or 0.0):
-                self.admitted.add(arm)
-                reason = f"{self._arms[arm]} answers as the default in {found.value:.2%} of events, at least"
-                reason += f" {found.lower:.2%}, and {threshold:.2%} are asked for."
-                out.append(self.decide("admit", arm, reason, _evidence(standing), at_ms))
+            found, name = standing.agreement, self._arms[arm]
+            if threshold is None:
+                reason = f"{name} has been compared on {standing.samples} events, and is not known to be worse."
+            elif found.count >= self._plan.min_samples and found.lower >= threshold:
+                reason = f"{name} answers as the default in {found.value:.2%} of events, at least {found.lower:.2%},"
+                reason += f" and {threshold:.2%} are asked for."
+            else:
+                continue
+            self.admitted.add(arm)
+            out.append(self.decide("admit", arm, reason, evidence_of(standing), at_ms))
         return out
 
     def _promotion(self, standings: Sequence[Standing], now_ms: int, at_ms: int) -> list[Decision]:
@@ -197,9 +205,9 @@ class Promotion:
             arm
             for arm, standing in enumerate(standings)
             if arm not in (self.default, self.previous)
-            and self._serves(arm)
+            and self._may_win(arm)
             and standing.samples >= self._plan.min_samples
-            and standing.better.lower > 0
+            and (standing.steady if arm in self.failed else standing.better).lower > 0
             and all(v.state == "kept" or (v.state == "open" and not v.needed) for v in standing.verdicts)
         ]
         if not winners:
@@ -212,16 +220,18 @@ class Promotion:
             if arm in self.recommended:
                 return []
             self.recommended.add(arm)
-            return [self.decide("recommend", arm, reason, _evidence(standings[arm]), at_ms)]
+            return [self.decide("recommend", arm, reason, evidence_of(standings[arm]), at_ms)]
         self.replace(arm, now_ms)
-        return [self.decide("promote", arm, reason, _evidence(standings[arm]), at_ms)]
+        self.credit = better.value * min(better.count, self.window_ends())
+        return [self.decide("promote", arm, reason, evidence_of(standings[arm]), at_ms)]
 
     def _reallocation(self, standings: Sequence[Standing], now_ms: int, at_ms: int) -> list[Decision]:
         """Let the bandit move the shares; seldom enough that the log of weights stays short."""
         if now_ms - self.moved_ms < self._plan.label_timeout_ms // 64:
             return []
         arms = [arm for arm in range(len(standings)) if self._serves(arm)]
-        known = all(standings[arm].samples >= _LEAST_FOR_BANDIT and standings[arm].error > 0 for arm in arms)
+        least = _LEAST_FOR_BANDIT if self._plan.reward else self._plan.min_samples  # who does not serve is measured too
+        known = all(standings[arm].samples >= least and standings[arm].error > 0 for arm in arms)
         if not known or len(arms) < 2:
             return []
         given = allocate(
@@ -247,9 +257,19 @@ class Promotion:
         alive = self._plan.reward or self._plan.allocation != "fixed"
         self.default, self.previous = arm, old
         self.wanted[old] = share if alive else 0.0
-        self.stopped -= {arm, old}
+        for each in (arm, old):
+            self.stopped.discard(each)
+            self.rested.discard(each)
         self.recommended.clear()
+        self.credit = 0.0
         self.since_ms, self.period, self.window, self.restarted = now_ms, 0, 0, True
+
+    def back(self, now_ms: int) -> None:
+        """Make the one before the default again; who failed serves nobody."""
+        failed = self.default
+        self.replace(self.previous, now_ms)
+        self.wanted[failed] = 0.0
+        self.rollbacks += 1
 
     def state(self) -> dict[str, Any]:
         """Return the state as plain values; arms by name."""
@@ -268,9 +288,9 @@ class Promotion:
         where = {name: arm for arm, name in enumerate(self._arms)}
         was = {name: (share, mirror) for name, share, mirror in state["configured"]}
         for name in _PLAIN:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, 0))
         for name in _SETS:
-            setattr(self, name, {where[arm] for arm in state[name] if arm in where})
+            setattr(self, name, {where[arm] for arm in state.get(name, ()) if arm in where})
         # A default that is no longer there cannot serve: the declared one takes its place.
         self.default = where.get(state["default"], self.default)
         self.previous = where.get(state["previous"], -1)
@@ -282,13 +302,5 @@ class Promotion:
             self.wanted = [share * 100 / spent for share in self.wanted]
 
 
-_SETS = ("stopped", "admitted", "recommended")
-_PLAIN = ("period", "window", "frozen", "since_ms", "moved_ms")
-
-
-def _evidence(standing: Standing) -> dict[str, Any]:
-    """Return finite figures."""
-    better = standing.better
-    found = {"difference": better.value, "lower": better.lower, "upper": better.upper}
-    found["e_value"] = math.exp(min(better.log_evidence, 700.0))
-    return {"samples": standing.samples, **{name: value for name, value in found.items() if math.isfinite(value)}}
+_SETS = ("stopped", "rested", "failed", "admitted", "recommended")
+_PLAIN = ("period", "window", "rollbacks", "credit", "frozen", "since_ms", "moved_ms")

@@ -12,6 +12,7 @@ from thalweg.udfs.logic.cell import Cell
 from thalweg.udfs.logic.examples import Example, Examples
 from thalweg.udfs.logic.learning_outcome import Alert, Outcome
 from thalweg.udfs.logic.never import NEVER
+from thalweg.udfs.logic.update_gate import UpdateGate
 
 __all__ = ["Cadence", "Retraining"]
 
@@ -37,6 +38,9 @@ class Cadence(NamedTuple):
         Old examples that are learned again with each new one.
     most : int
         Waiting examples at which an update comes whatever the time.
+    gate : float or None
+        By what share an update's mean loss on held-out examples may be higher than that of the version before; None:
+        any update serves.
     """
 
     events: int | None = None
@@ -46,6 +50,7 @@ class Cadence(NamedTuple):
     replay_size: int = 0
     replay_ratio: float = 0.0
     most: int = 10_000
+    gate: float | None = None
 
 
 class Retraining:
@@ -87,37 +92,61 @@ class Retraining:
         examples.add(example)
         if cadence.time_ms is not None and cell.update_ms == NEVER:
             cell.update_ms = (time_ms // cadence.time_ms + 1) * cadence.time_ms
-        waiting = len(examples.waiting)
-        enough = cadence.events is not None and waiting >= cadence.events
-        if enough or waiting >= cadence.most or (drifted and cadence.drift):
+        enough = cadence.events is not None and examples.fresh >= cadence.events
+        if enough or len(examples.waiting) >= cadence.most or (drifted and cadence.drift):
             return self.update(key, cell, time_ms, outcome)
         return False
 
-    def update(self, key: str, cell: Cell, at_ms: int, outcome: Outcome) -> bool:
-        """Learn what waits, as of ``at_ms``; a model that this makes unwell is put back, and an alert tells."""
-        examples = self.examples(cell)
+    def update(self, key: str, cell: Cell, at_ms: int, outcome: Outcome, last: bool = False) -> bool:
+        """Learn what waits, as of ``at_ms``, and return whether the model was replaced.
+
+        A model that this makes unwell, or worse on held-out examples than the gate allows, is put back, and an alert
+        tells. With ``last`` nothing is held out: there will be no other update.
+        """
+        examples, spec = self.examples(cell), self._spec
         cell.update_ms = NEVER
-        if not examples.waiting:
+        if not (examples.waiting if last else examples.fresh):
             return False
-        before, spec = cell.engine(self._spec).dump(), self._spec
-        learned = cell.engine(spec).learned
+        engine = cell.engine(spec)
+        before, learned = engine.dump(), engine.learned
+        held = examples.held_out() if self._cadence.gate is not None and not last else []
+        gate = UpdateGate(spec, held, self._cadence.gate or 0.0) if held else None
+        if gate is not None:
+            gate.look(engine)
         if self._cadence.stateful:
-            engine, rows = cell.engine(spec), examples.replayed(self._cadence.replay_ratio)
+            rows = examples.replayed(self._cadence.replay_ratio, held)
         else:
-            engine, rows = cast("Learner", build(spec)), [*examples.old, *examples.waiting]
+            engine, rows = cast("Learner", build(spec)), [*examples.old, *examples.replayed(0.0, held)]
         self._learn(engine, rows, at_ms, outcome)
-        examples.settle()
-        if engine.healthy():
+        examples.settle(held)
+        alert = self._fault(key, engine, gate, len(rows), learned, at_ms)
+        if alert is None:
             cell.exchange(engine)
             return True
+        examples.refused += 1
         cell.exchange(cast("Learner", restore(spec, before)))
-        reason = (
-            f"an update with {len(rows)} examples left the model with numbers that are of no use; it was put back as it"
-            f" was after {learned}. The likely cause: too high a learning rate, or features of very different sizes"
-            " without a scaler."
-        )
-        outcome.alerts.append(Alert(key, "divergence", "critical", float(len(rows)), 0.0, at_ms, reason))
+        outcome.alerts.append(alert)
         return False
+
+    def _fault(
+        self, key: str, engine: Learner, gate: UpdateGate | None, rows: int, learned: int, at_ms: int
+    ) -> Alert | None:
+        """Return what is to be told of an update that must not serve; None where it may."""
+        if not engine.healthy():
+            reason = (
+                f"an update with {rows} examples left the model with numbers that are of no use; it was put back as it"
+                f" was after {learned}. The likely cause: too high a learning rate, or features of very different sizes"
+                " without a scaler."
+            )
+            return Alert(key, "divergence", "critical", float(rows), 0.0, at_ms, reason)
+        verdict = None if gate is None else gate.judge(engine)
+        if verdict is None:
+            return None
+        reason = (
+            f"an update with {rows} examples does not serve: {verdict.reason} The model was put back as it was after"
+            f" {learned}. The likely cause: labels that are wrong, or too high a learning rate."
+        )
+        return Alert(key, "update-refused", "warning", verdict.loss, verdict.most, at_ms, reason)
 
     def _learn(self, engine: Learner, examples: Sequence[Example], at_ms: int, outcome: Outcome) -> None:
         names = [name for name, _ in self._spec.inputs]

@@ -9,9 +9,10 @@ import numpy as np
 from thalweg.udfs.logic.alert_rules import Rule
 from thalweg.udfs.logic.baselines import BASELINES, Baselines
 from thalweg.udfs.logic.measures import Answers, Totals, is_mean, measure
+from thalweg.udfs.logic.signals import Attention
 from thalweg.udfs.logic.slices import SliceBook, TextCodes
 
-__all__ = ["Metric", "Scorecard", "Watch", "main_loss"]
+__all__ = ["Metric", "Scorecard", "Watch", "main_loss", "truth_kind"]
 
 _MOST_CLASSES = 1000  # each pair of classes may have a count
 _FIXED = 10  # columns of the window before those of slices: time, 4 of the answer, class, 4 of the baselines
@@ -54,6 +55,10 @@ class Watch(NamedTuple):
         When to alert.
     baselines : bool
         Whether the baselines run beside the model.
+    attention : Attention
+        What is watched beside the labels.
+    labelled : bool
+        Whether there are labels at all.
     """
 
     output: str = "boolean"
@@ -61,18 +66,21 @@ class Watch(NamedTuple):
     slices: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     baselines: bool = False
+    attention: Attention = Attention()
+    labelled: bool = True
 
 
 def main_loss(task: str, output: str) -> str | None:
     """Return the metric by which a model is held against the baselines; None where there are none."""
     return (
         None
-        if task in ("anomaly", "clustering", "bandit")
-        else ("MAE" if _kind(task, output) == "number" else "LogLoss")
+        if task in ("anomaly", "clustering", "next-item", "bandit")
+        else ("MAE" if truth_kind(task, output) == "number" else "LogLoss")
     )
 
 
-def _kind(task: str, output: str) -> str:
+def truth_kind(task: str, output: str) -> str:
+    """Return how the truth is read: ``boolean``, ``string`` or ``number``."""
     return (output if output in ("boolean", "string") else "string") if task == "classification" else "number"
 
 
@@ -87,7 +95,7 @@ class Scorecard:
 
     def __init__(self, task: str, metrics: Sequence[str], window: int, watch: Watch) -> None:
         self._metrics, self._window, self._watch = tuple(metrics), window, watch
-        self._kind, self._loss = _kind(task, watch.output), main_loss(task, watch.output)
+        self._kind, self._loss = truth_kind(task, watch.output), main_loss(task, watch.output)
         self._scored = 0
         beside = self._loss is not None and watch.baselines
         kept = tuple(dict.fromkeys((*metrics, *([self._loss] if self._loss is not None and beside else []))))

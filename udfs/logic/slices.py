@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from thalweg.udfs.logic.measures import Answers, is_mean, measure
-from thalweg.udfs.logic.metrics import losses
+from thalweg.udfs.logic.measures import Answers, contribution, is_mean, measure
 
 __all__ = ["OTHER", "SliceBook", "Sliced", "TextCodes"]
 
@@ -99,7 +98,7 @@ class SliceBook:
         """Take rows; weight 1, or -1 to take a row back."""
         found = [weight]
         for name in self._means:
-            found.append(weight * losses(name, answers.score, answers.truth, answers.right > 0.5, answers.p_true))
+            found.append(weight * contribution(name, answers))
         for at, column in enumerate(codes.T.astype(np.int64)):
             for sums, values in zip(self._sums[at], found, strict=True):
                 np.add.at(sums, column, values)  # in the order of rows, whatever the blocks

@@ -55,7 +55,7 @@ class Updates:
         if score.status == "refused":
             raise RecordError(score.reason)
         loss = loss_of(self._spec, score, example.label)
-        drifted = self._watched and cell.drifted(loss)
+        drifted = self._watched and cell.drifted(self._spec, loss)
         waited = cell.update_ms
         updated = self._retraining.take(key, cell, example, time_ms, drifted, self._outcome)
         cell.note(example.event_ms, loss)
@@ -78,5 +78,5 @@ class Updates:
 
     def finish(self, key: str, cell: Cell, at_ms: int) -> None:
         """Learn at once what still waits, for the model learns from every event from now on."""
-        self._retraining.update(key, cell, at_ms, self._outcome)
+        self._retraining.update(key, cell, at_ms, self._outcome, last=True)
         cell.examples = b""

@@ -39,6 +39,8 @@ class Policy:
         As in ``revision.revise``.
     cadence : Cadence or None
         When models are updated; None: with every label.
+    on_drift : str
+        As in ``drift_reaction.REACTIONS``.
     """
 
     snapshot_every: Every
@@ -47,6 +49,7 @@ class Policy:
     prior_strength: int | None = None
     on_spec_change: str = "fail"
     cadence: Cadence | None = None
+    on_drift: str = "none"
 
 
 class Upkeep:
@@ -56,11 +59,20 @@ class Upkeep:
         self._spec, self._policy, self._every = spec, policy, policy.snapshot_every
 
     def after(
-        self, key: str, cell: Cell, time_ms: int, loss: float | None, wake: Callable[[str, int], None], outcome: Outcome
+        self,
+        key: str,
+        cell: Cell,
+        time_ms: int,
+        loss: float | None,
+        wake: Callable[[str, int], None],
+        outcome: Outcome,
+        drifted: bool | None = None,
     ) -> None:
-        """See to everything after one example was learned."""
+        """See to everything after one example was learned; ``drifted`` is None where nobody has watched its loss."""
         if self.keep_healthy(key, cell, time_ms, outcome):
-            drifted = self._every.drift and cell.drifted(loss)
+            if drifted is None:
+                drifted = self._every.drift and cell.drifted(self._spec, loss)
+            drifted = drifted and self._every.drift
             self._announce(key, cell, time_ms, drifted, wake, outcome)
 
     def updated(

@@ -103,9 +103,10 @@ def check_revive(name: str, values: Mapping[str, Any], wrong: Callable[[str, str
         wrong("revive", f"'{source.place}' is a file, which holds no later snapshots.", topic)
     elif source.model not in ("", name):
         wrong("revive", f"the snapshots of '{source.model}' are not this model's.", "Remove '&model=' in 'warm-start'.")
-    ttl, every = values["state-ttl"], values["snapshot-every"].time_ms
+    ttl, snapshots = values["state-ttl"], values["snapshot-every"]
+    every = 0 if snapshots.events == 1 else snapshots.time_ms  # after each example: there is nothing to be forgotten
     if ttl is None:
         wrong("revive", "is given without 'state-ttl': no key is ever forgotten.", "Add 'state-ttl', or remove it.")
     elif every is None or every >= ttl:
         what = "a key can be forgotten before its last snapshot is in Kafka."
-        wrong("revive", what, "Let 'snapshot-every' be a time shorter than 'state-ttl'.")
+        wrong("revive", what, "Let 'snapshot-every' be a time shorter than 'state-ttl', or '1 events'.")

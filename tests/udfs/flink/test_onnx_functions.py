@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from metric_group import MetricGroup
 from onnx import TensorProto, helper
 from thalweg.connector.errors import ConfigError
 from thalweg.udfs.flink import onnx_functions as functions
@@ -31,12 +32,16 @@ class Context:
 
     def __init__(self) -> None:
         self.counters: dict[str, Counter] = {}
+        self.models = MetricGroup()
 
     def get_metric_group(self) -> Context:
         return self
 
     def counter(self, name: str) -> Counter:
         return self.counters.setdefault(name, Counter())
+
+    def add_group(self, name: str, value: str) -> MetricGroup:
+        return self.models.add_group(name, value)
 
     def get_job_parameter(self, name: str, default: str) -> str:
         return default
@@ -75,6 +80,12 @@ def test_rows_without_answer_and_unseen_categories_are_counted(model: str) -> No
         "thalweg_models_refused": 0,
         "thalweg_unseen_categories": 4,
     }
+    told = context.models.read()
+    name = model.partition("?")[0]
+    assert told["inference_requests", name] == 8
+    assert told["inference_requests_failure", name] == 1
+    assert told["inference_latency", name] > 0
+    assert told["modelDataVersion", name] > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -39,7 +39,7 @@ class Flink:
             states, timers, self.watermark = pickle.loads(image)
             self.states.update(states)
             self.timers = set(timers)
-        self.cached = cached
+        self.cached, self.metrics = cached, None
         operator.open(self)
 
     def image(self) -> bytes:
@@ -65,6 +65,9 @@ class Flink:
 
             def items(self) -> Any:
                 return list(table.items())
+
+            def keys(self) -> Any:
+                return list(table)
 
             def remove(self, key: Any) -> None:
                 table.pop(key, None)
@@ -100,6 +103,12 @@ class Flink:
 
     def timer_service(self) -> Flink:
         return self
+
+    def get_metrics_group(self) -> Any:
+        return self.metrics
+
+    def get_current_key(self) -> int:
+        return self.key
 
     def current_watermark(self) -> int:
         return self.watermark

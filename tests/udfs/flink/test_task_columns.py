@@ -13,6 +13,7 @@ WANTED = {
     "clustering": ["cluster BIGINT"],
     "forecasting": ["forecast ARRAY<DOUBLE>"],
     "bandit": ["arm STRING"],
+    "next-item": ["recommendations ARRAY<ROW<item STRING, score DOUBLE> NOT NULL>"],
     "classification": [],
     "regression": [],
     "recommendation": [],

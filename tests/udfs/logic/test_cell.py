@@ -52,9 +52,9 @@ def test_what_a_cell_keeps_beside_its_model_comes_back() -> None:
     cell.inherited, cell.frozen = 7, True
     for n in range(50):
         cell.engine(spec()).learn({"a": float(n), "b": 1.0}, n % 2 == 0)
-        cell.drifted(0.5)
+        cell.drifted(spec(), 0.5)
     again = Cell.load(cell.dump())
     assert (again.inherited, again.frozen, again.mark) == (7, True, cell.mark)
-    again.drifted(0.5)
-    cell.drifted(0.5)
+    again.drifted(spec(), 0.5)
+    cell.drifted(spec(), 0.5)
     assert again.dump() == cell.dump()

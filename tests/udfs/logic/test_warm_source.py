@@ -29,6 +29,7 @@ def test_files_and_topics_are_told_apart() -> None:
     assert declared({"warm-start": text}).warm_start == expected
     assert (declared({}).warm_start, declared({}).revive) == (None, "never")
     assert declared(REVIVING).revive == "snapshot"
+    assert declared({**REVIVING, "snapshot-every": "1 events"}).revive == "snapshot"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ def declared(output: str = "BOOLEAN", **options: str) -> Declaration:
     return declare("m", [("a", "DOUBLE")], [("y", output)], {k: v for k, v in given.items() if v}, (), True)
 
 
-def test_by_default_there_is_one_rule_and_a_half_life_of_a_tenth() -> None:
+def test_by_default_there_are_two_rules_and_a_half_life_of_a_tenth() -> None:
     watch = declared().watch
-    assert [rule.condition() for rule in watch.rules] == ["vs-baseline < 0"]
+    assert [rule.condition() for rule in watch.rules] == ["vs-baseline < 0", "drift > 0"]
     assert (watch.half_life, watch.slices, watch.baselines) == (500, (), True)
     assert declared(alerts="none").watch.rules == ()
     assert declared("DOUBLE", task="anomaly").watch.rules == ()
@@ -42,3 +42,30 @@ def test_every_kind_of_metric_can_be_named() -> None:
     assert declared(metrics="ROCAUC, F1, FBeta(beta=2), ECE, CohenKappa").metrics[2] == "FBeta(beta=2)"
     assert declared("STRING", metrics="ECE, MacroF1").metrics == ("ECE", "MacroF1")
     assert declared("DOUBLE", metrics="R2, SMAPE", slices="a, b", alerts="worst.MAE > 3").watch.slices == ("a", "b")
+
+
+def test_inputs_are_watched_where_they_are_named_or_a_rule_needs_them() -> None:
+    assert declared().watch.attention.inputs == ()
+    assert declared(alerts="psi(a) > 0.2").watch.attention.inputs == (("a", "number"),)
+    assert declared(alerts="psi(score) > 0.2").watch.attention.inputs == (("score", "number"),)
+    assert declared(watch_inputs="a").watch.attention.inputs == (("a", "number"), ("score", "number"))
+    assert declared(watch_inputs="all").watch.attention.inputs == (("a", "number"), ("score", "number"))
+    assert declared(watch_inputs="none", alerts="none").watch.attention.inputs == ()
+    unlabelled = declared("DOUBLE", task="anomaly", label="", alerts="null-rate(a) > 0.1").watch
+    assert (unlabelled.labelled, unlabelled.baselines, len(unlabelled.rules)) == (False, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"watch_inputs": "b"}, "'b' is not an input of the model. It has a, score"),
+        ({"alerts": "psi(b) > 0.2"}, "the rule 'psi(b) > 0.2' names what is not measured"),
+        ({"alerts": "new-values(a) > 0.2"}, "psi(a), null-rate(a), ks(a), out-of-range(a)"),
+        ({"reference_table": "r"}, "option 'reference-table': is given, and no input is watched"),
+        ({"task": "anomaly", "label": "", "alerts": "ROCAUC < 1; psi(a) > 1"}, "Measured: psi(a)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_told(options: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        declared("DOUBLE" if "task" in options else "BOOLEAN", **options)
+    assert named in str(error.value)
