@@ -14,6 +14,7 @@ COLUMNS = ("model", "role", "traffic", "served", "metric", "against the default"
 # Figures of an arm that are no loss: what is left is the metric that the models are compared by.
 _OTHER = (
     "difference", "share", "events", "served", "failures", "agreement", "evidence", "default", "mirror", "stopped",
+    "skipped",
 )  # fmt: skip
 
 _Record = Mapping[str, Any]

@@ -32,7 +32,7 @@ class StandaloneCluster:
     """
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None, home: Path = _HOME) -> None:
-        self._folder, self._home = folder, home
+        self._folder, self.home = folder, home
         self._started: list[subprocess.Popen[bytes]] = []
         self._task_managers: list[subprocess.Popen[bytes]] = []
         self._job_manager: subprocess.Popen[bytes] | None = None
@@ -146,7 +146,7 @@ class StandaloneCluster:
         }
         with open(self._folder / "log" / f"{what}-{len(self._started)}.out", "wb") as log:
             process = subprocess.Popen(
-                [str(self._home / "bin" / f"{what}.sh"), "start-foreground"],
+                [str(self.home / "bin" / f"{what}.sh"), "start-foreground"],
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cluster import StandaloneCluster, end_group
+from cluster import StandaloneCluster, clean_environment, end_group
 from fault_stream import Books, FaultStream
 from thalweg.jobs.broker import Broker
 
@@ -61,7 +61,8 @@ class Rig:
     def thalweg(self, *words: str) -> Any:
         """Run a command against the cluster, and return the JSON that it prints."""
         command = [sys.executable, "-m", "thalweg.jobs", *words, "--target", f"127.0.0.1:{self.cluster.rest_port}"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
+        environment = clean_environment() | {"FLINK_HOME": str(self.cluster.home)}
+        told = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, env=environment)
         assert told.returncode == 0, told.stderr
         return json.loads(told.stdout)
 

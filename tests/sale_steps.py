@@ -20,7 +20,7 @@ _FORM = (
 )
 MODELS = {
     "low": _FORM.format(step="SGD(0.02)", loss="Quantile(0.05)"),
-    "middle": _FORM.format(step="RMSProp(0.01, 0.99)", loss="Huber(0.2)"),
+    "middle": _FORM.format(step="RMSProp(0.02, 0.99)", loss="Huber(0.2)"),
     "high": _FORM.format(step="SGD(0.02)", loss="Quantile(0.95)"),
 }
 """As the recipe has them."""

@@ -25,6 +25,7 @@ from thalweg.jobs.environment import make_environment
 from thalweg.jobs.script import parse_script
 from thalweg.udfs import sql
 from thalweg.udfs.engines.onnx_reference import OPTIONS as REFERENCE
+from thalweg.udfs.logic.compare_options import COMPARE_OPTIONS
 from thalweg.udfs.logic.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +60,7 @@ def test_commands_exist_with_their_options(line: str, tmp_path: Path, monkeypatc
 
 
 def test_the_table_of_options_is_complete() -> None:
-    for name, option in OPTIONS.items():
+    for name, option in (*OPTIONS.items(), *COMPARE_OPTIONS.items()):
         assert f"| `{name}` | {'' if option.default is None else f'`{option.default}`'} | {option.meaning}" in TEXT
 
 

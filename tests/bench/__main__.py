@@ -27,6 +27,8 @@ NAMES = (
     "sequential",
     "report",
     "hybrid",
+    "funnel",
+    "sale",
     "faults",
     "soak",
     "drift",

@@ -4,8 +4,8 @@ Test, then learn: a session is scored, and then its outcome is learned, in the o
 data are ``online-shoppers.csv.xz`` (Sakar et al., 2018, UCI), whose sessions are finished: a row holds what the recipe
 ``funnel`` counts with its windows at the last click of a session. The model has the form of the recipe's. It learns
 February and March, and what is judged comes after: ``roc_auc`` and ``ece`` of the one that goes on, ``frozen_roc_auc``
-and ``frozen_ece`` of the one that stays as it was when April began. ``whole_roc_auc`` and ``whole_ece`` judge the
-first of them from the first session on, when it has not learned anything yet.
+and ``frozen_ece`` of the one that stays as it was when March was over. ``whole_roc_auc`` and ``whole_ece`` judge the
+first of them from the first session on, when it had not learned anything.
 
 The pure machine of the learning operator in one loop, without Flink: the same code, and the same answers.
 """
@@ -39,6 +39,8 @@ def run(data: Path | None, rows: int | None) -> dict[str, Any]:
         raise click.UsageError(f"--data names no folder with {FILE}")
     sessions = read(data / FILE)[:rows]
     begin = sum(features["month"] in LEARNED for features, _ in sessions)
+    if begin == len(sessions):
+        raise click.UsageError(f"--rows ends in {LEARNED[-1]}, and what is judged comes later: take more than {begin}")
     _say(f"{len(sessions):,} sessions, {begin:,} of them in {' and '.join(LEARNED)}")
     going_on, frozen = _played(sessions, len(sessions)), _played(sessions, begin)
     figures: dict[str, Any] = {"benchmark": "funnel", "sessions": len(sessions), "judged": len(sessions) - begin}

@@ -75,7 +75,7 @@ def found(broker: str, events: list[dict[str, Any]], tmp_path_factory: Any) -> d
         + create_table("orders", "control", "comparison.control", broker, extra={"scan.bounded.mode": "latest-offset"})
         + ";\nCREATE MODEL delay WITH ('provider' = 'compare', 'default' = 'frozen', 'unit' = 'who',"
         " 'candidates' = 'linear:30, tree:20', 'mirror' = 'shadow:100', 'control-table' = 'orders',"
-        " 'metrics-every' = '5 min');\n"
+        " 'metrics-every' = '5 min', 'min-samples' = '100000');\n"
         + result_tables(broker, "comparison")
         + create_table("decisions", "decision", "comparison.decisions", broker)
         + ";\nCREATE TABLE served (event_id STRING, score DOUBLE, label STRING, status STRING, model_version STRING,"

@@ -68,7 +68,7 @@ def found(broker: str, shown: list[Shown]) -> dict[str, list[dict[str, Any]]]:
     common = f"'provider' = 'river', 'model' = '{MODEL}', 'input-table' = 'shown', 'event-id' = 'id', 'shards' = '1'"
     run(
         kafka_table("shown", "id STRING, u STRING, a DOUBLE, b DOUBLE, y BOOLEAN", "clicks.shown", broker)
-        + kafka_table("clicks", "id STRING, clicked BOOLEAN", "clicks.clicks", broker)
+        + kafka_table("clicks", "id STRING, clicked BOOLEAN NOT NULL", "clicks.clicks", broker)
         + f"CREATE MODEL click INPUT (a DOUBLE, b DOUBLE) OUTPUT (clicked BOOLEAN) WITH ({common},"
         f" 'label-table' = 'clicks', 'label' = 'clicked', 'label-timeout' = '{TIMEOUT_MS} ms',"
         " 'label-default' = 'false', 'metrics-every' = '1 d');\n"

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyflink
 import pytest
 from cluster import StandaloneCluster, free_port, scrape
 from fault_stream import FaultStream, checkpoints
 from faults import NOTHING, Rig, killed_in_a_checkpoint, task_manager_killed
+from sqlclient import Distribution
 from thalweg.udfs.logic.telemetry import prometheus_name
 
 pytestmark = pytest.mark.cluster
@@ -24,7 +26,14 @@ PROMETHEUS = {
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
     settings = {"taskmanager.numberOfTaskSlots": "4", **PROMETHEUS}
-    running = StandaloneCluster(tmp_path_factory.mktemp("cluster"), settings)
+    # Python's jar is in its lib, as the README advises: where it travels with the job, Beam's threads can meet classes
+    # that went with a job's end, and then they end the TaskManager.
+    folder = tmp_path_factory.mktemp("cluster")
+    home, shipped = Distribution(folder / "flink").home, Path(pyflink.__file__).parent
+    (home / "plugins").symlink_to(shipped / "plugins")
+    for jar in (shipped / "opt").glob("flink-python-*.jar"):
+        (home / "opt" / jar.name).symlink_to(jar)
+    running = StandaloneCluster(folder, settings, home)
     try:
         yield running
     finally:

@@ -14,7 +14,7 @@ from thalweg.udfs.flink.comparison_flow import build_comparison
 from thalweg.udfs.flink.flow import Built, build_flow
 from thalweg.udfs.flink.program_models import ModelTables, create_model
 from thalweg.udfs.flink.tables import Declared, TableReader, read_model
-from thalweg.udfs.logic.compare_declaration import CompareDeclaration, arm_names, declare_comparison
+from thalweg.udfs.logic.compare_declaration import CompareDeclaration, arm_names, declare_comparison, shadow_budget
 from thalweg.udfs.logic.declaration import Declaration, declare
 
 __all__ = ["Models", "attach"]
@@ -89,7 +89,8 @@ class Models:
         for name, declaration in sound.items():
             carried = [column for c in comparisons if declaration in c.arms for column in c.carried()]
             try:
-                self._flows[name] = build_flow(self._t_env, declaration, self._reader, carried)
+                budget_ms = shadow_budget(name, comparisons)
+                self._flows[name] = build_flow(self._t_env, declaration, self._reader, carried, budget_ms)
             except ConfigError as error:
                 problems += error.problems
         for comparison in comparisons:

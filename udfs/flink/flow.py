@@ -57,7 +57,11 @@ class Built(NamedTuple):
 
 
 def build_flow(
-    t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader, carried: Sequence[str] = ()
+    t_env: StreamTableEnvironment,
+    declaration: Declaration,
+    reader: TableReader,
+    carried: Sequence[str] = (),
+    budget_ms: float | None = None,
 ) -> Built:
     """Create the views of one model; nothing runs until a statement uses them.
 
@@ -67,13 +71,17 @@ def build_flow(
         Where it is built, and from what.
     carried : sequence of str
         Columns of the input table that go with each answer behind the values of its slices, for a comparison.
+    budget_ms : float, optional
+        Time per event of a shadow that learns.
 
     Raises
     ------
     ConfigError
         The declaration does not fit the tables; lists every offender.
     """
-    return _Flow(t_env, declaration, reader, tuple(carried)).build()
+    flow = _Flow(t_env, declaration, reader, tuple(carried))
+    flow.budget_ms = budget_ms
+    return flow.build()
 
 
 class _Flow:
@@ -81,6 +89,7 @@ class _Flow:
         self, t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader, extra: tuple[str, ...]
     ) -> None:
         self._t_env, self._d, self._reader = t_env, declaration, reader
+        self.budget_ms: float | None = None
         d = declaration
         self._carried = tuple(dict.fromkeys((*d.watch.slices, *extra)))
         where = f"model {d.name}"
@@ -129,14 +138,11 @@ class _Flow:
         labels, label_table = (self._events, d.input_table) if self._labels is None else (self._labels, d.label_table)
 
         def column(table: Prepared, name: str, table_name: str | None, where: str, kind: str | None) -> Column:
-            sql_type = table.types.get(name)
-            if sql_type is None:
-                has = ", ".join(table.types)
-                problems.append(
-                    Problem(
-                        f"model {d.name}, {where}", f"table '{table_name}' has no column '{name}'.", f"It has {has}."
-                    )
-                )
+            # In a union with rows that lack it no column is never null, and no cast names such a type.
+            sql_type = table.types.get(name, "").removesuffix(" NOT NULL")
+            if not sql_type:
+                what, has = f"table '{table_name}' has no column '{name}'.", ", ".join(table.types)
+                problems.append(Problem(f"model {d.name}, {where}", what, f"It has {has}."))
                 return Column(name, "number", "DOUBLE")
             try:
                 found = field_kind(name, sql_type)
@@ -175,7 +181,7 @@ class _Flow:
             slice_values(self._carried),
         )  # fmt: skip
         stream = self._keyed(query, learning_kinds(d.spec), 1 if key else None, d.shards if key else 1, "learn")
-        out = stream.process(LearningOperator(d, self._time is not None), learning_type())
+        out = stream.process(LearningOperator(d, self._time is not None, self.budget_ms), learning_type())
         _name(out, f"{d.name}: score and learn", f"thalweg-{d.name}-learning")
         operator = f"{self._prefix}_operator"
         # The rows have no one time, but the watermark must pass: without a time attribute only its end does.

@@ -28,6 +28,7 @@ from thalweg.udfs.logic.learning import LEARN, ORDER, STEP, LearningLogic, learn
 from thalweg.udfs.logic.learning_outcome import Outcome, Published
 from thalweg.udfs.logic.outcomes import OUTCOME_ORDER, outcome_columns, outcome_kinds
 from thalweg.udfs.logic.packing import unpack_columns
+from thalweg.udfs.logic.shadow_budget import ShadowBudget
 
 __all__ = ["ANSWER_TYPES", "EXTRA_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
 
@@ -97,8 +98,8 @@ def metric_type() -> Any:
 class LearningOperator(KeyedProcessFunction):
     """Scores and learns the blocks of one shard: the Flink key. The state is a map from model key to model."""
 
-    def __init__(self, declaration: Declaration, event_time: bool) -> None:
-        self._declaration, self._event_time = declaration, event_time
+    def __init__(self, declaration: Declaration, event_time: bool, budget_ms: float | None = None) -> None:
+        self._declaration, self._event_time, self._budget_ms = declaration, event_time, budget_ms
         self._nothing = (None,) * len(EXTRA_TYPES)
         self._warm: WarmStart | None = None
 
@@ -106,6 +107,7 @@ class LearningOperator(KeyedProcessFunction):
         end_with_flink()
         d = self._declaration
         self._writer = _writer(d.spec.kind)
+        self._budget = None if self._budget_ms is None else ShadowBudget(self._budget_ms)
         self._warm = open_warm_start(d)
         self._logic = LearningLogic(d.spec, d.policy(), self._warm)
         models = MapStateDescriptor("models", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
@@ -135,7 +137,11 @@ class LearningOperator(KeyedProcessFunction):
 
     def _step(self, columns: list[list[Any]], store: FlinkStore, ctx: Any) -> Iterator[Row]:
         since_ns = time.perf_counter_ns()
+        if self._budget is not None:
+            columns = self._budget.kept(columns)
         outcome = self._logic.on_rows(columns, store)
+        if self._budget is not None:
+            self._budget.spent(len(columns[0]), time.perf_counter_ns() - since_ns)
         self._count.grow(store.take_grown(), ctx)
         answers, kinds = outcome.answers.columns, columns[0]
         if kinds:

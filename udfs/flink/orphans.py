@@ -1,12 +1,12 @@
 """Ends a Python worker whose Flink is gone.
 
-When a TaskManager is killed, the shell between it and its Python workers goes on waiting for them, and they for a
-caller that will never call again: with their models in memory, and a machine restarts TaskManagers more than once.
+When a TaskManager is killed, some of its Python workers stay: their log went to it, and the thread that tells of the
+lost connection waits for a lock that the one which closes the log holds. Their models stay in memory with them, and
+the shell that started them waits for ever.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -72,5 +72,5 @@ def _watch(pid: int, began: str, poll_s: float) -> None:
     # A process id is used again: only with its start time is it the same process.
     while (known := _look(pid)) is not None and known[2] == began:
         time.sleep(poll_s)
-    logging.getLogger(__name__).error("Flink's process %d has ended: this worker ends too.", pid)
+    # Without a word: the handler of the log is what such a worker hangs in, its other threads waiting for its lock.
     os.kill(os.getpid(), signal.SIGKILL)

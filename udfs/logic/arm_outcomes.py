@@ -145,10 +145,10 @@ class ArmOutcomes:
                     add_batches(self.sums["batches"][arm, at], count, ahead[both[:, arm, 0], arm, 0])
         self.sums["pair"] = onward(self.sums["pair"], pairs)
         self.sums["recent"] = onward(self.sums["recent"], pairs[:, :, :1])
-        at = [self.metrics.index(metric) for metric in self.sliced]
+        places = [self.metrics.index(metric) for metric in self.sliced]
         for column in range(len(self._columns)):
             for arm in range(gains.shape[1]):
-                np.add.at(self.sums["slices"][arm, column], codes[:, column], pairs[:, arm, at])
+                np.add.at(self.sums["slices"][arm, column], codes[:, column], pairs[:, arm, places])
 
     def restart(self) -> None:
         """Begin the pairs anew: there is another default, or the next period."""
@@ -228,6 +228,8 @@ class ArmOutcomes:
         if self.metrics[:1] == tuple(state["metrics"][:1]):
             for name in ("recent", "batches"):
                 self.sums[name] = sums.get(name, self.sums[name])
+        else:
+            self.sums["pair"][:, :1] = 0  # there are no batches of it
         if list(self.sliced) != list(state["sliced"]):
             return
         for at, column in enumerate(self._columns):

@@ -17,7 +17,7 @@ from thalweg.udfs.logic.guardrails import unknown_in_guardrails
 from thalweg.udfs.logic.options import OPTIONS
 from thalweg.udfs.logic.scorecard import main_loss
 
-__all__ = ["CompareDeclaration", "arm_names", "declare_comparison"]
+__all__ = ["CompareDeclaration", "arm_names", "declare_comparison", "shadow_budget"]
 
 # What has to be the same for all models, so that their answers and outcomes stand side by side.
 _COMMON = (
@@ -46,6 +46,8 @@ class CompareDeclaration:
         Columns of the labels, or of the events where those have the label.
     control_table : str or None
         Table with the orders of people.
+    shadow_budget : int or None
+        Time per event that a shadow may take, in ms.
     """
 
     name: str
@@ -55,6 +57,7 @@ class CompareDeclaration:
     reward: str | None
     reward_base: str | None
     control_table: str | None
+    shadow_budget: int | None = None
 
     def carried(self) -> tuple[str, ...]:
         """Return the columns of the events that must go with the answers of each model."""
@@ -81,6 +84,13 @@ def arm_names(options: Mapping[str, str]) -> list[str]:
         with suppress(ValueError, KeyError):
             names += [name for name, _ in read_shares(options[option])]
     return list(dict.fromkeys(names))
+
+
+def shadow_budget(name: str, comparisons: Sequence[CompareDeclaration]) -> int | None:
+    """Return the least budget of a model in ms; None where it has none, or is more than a shadow in any of them."""
+    roles = [(arm.mirror, c.shadow_budget) for c in comparisons for arm in c.plan.arms if arm.name == name]
+    budgets = [budget for _, budget in roles if budget is not None]
+    return min(budgets) if budgets and all(mirror for mirror, _ in roles) else None
 
 
 def declare_comparison(
@@ -122,10 +132,13 @@ def declare_comparison(
     if declared:
         _check_common(name, outputs, declared, problems)
         _check_outcomes(values, declared[0], options, wrong)
+        shadows = [models.get(arm.name) for arm in arms if arm.mirror]
+        if values["shadow-budget"] and not any(model is None or model.learns for model in shadows):
+            wrong("shadow-budget", "is given, and no shadow learns; it bounds those that do.", "Remove it.")
     if not problems and len(declared) == len(arms):
         return CompareDeclaration(
             name, _plan(name, values, arms, declared), tuple(declared), values["unit"], values["reward"],
-            values["reward-base"], values["control-table"],
+            values["reward-base"], values["control-table"], values["shadow-budget"],
         )  # fmt: skip
     raise ConfigError(problems or [Problem(f"model {name}", "a model that it names is wrong.", "Correct that first.")])
 
@@ -156,7 +169,7 @@ def _read(options: Mapping[str, str], wrong: _Wrong) -> dict[str, Any]:
     total = sum(share for _, share in values["candidates"] or ())
     if total > 100:
         wrong("candidates", f"their shares are {total:g} percent together.", "Give at most 100.")
-    for option, needs in (("reward-cap", "reward"), ("reward-base", "reward")):
+    for option, needs in (("reward-cap", "reward"), ("reward-base", "reward"), ("shadow-budget", "mirror")):
         if option in options and needs not in options:
             wrong(option, f"is given without '{needs}'.", f"Give '{needs}', or remove it.")
     if "exploration" in options and values["allocation"] == "fixed":

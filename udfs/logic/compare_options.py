@@ -74,6 +74,9 @@ COMPARE_OPTIONS: dict[str, Option] = {
     "mirror": _option(
         read_shares, None, "shadows: models that score the same events and never answer, with the percent that counts"
     ),
+    "shadow-budget": _option(
+        parse_duration_ms, None, "time per event of a shadow that learns: slower, it skips events, counted as `skipped`"
+    ),
     "unit": _option(
         _text, None, "column of the input table, such as a user: a unit keeps its model; default: each event for itself"
     ),
@@ -109,13 +112,13 @@ COMPARE_OPTIONS: dict[str, Option] = {
     "apprentice-threshold": _option(
         _within(0.0, 1.0), None, "a candidate answers nobody until it agrees with the default that often"
     ),
-    "metrics-every": _option(
-        OPTIONS["metrics-every"].read, "1 h", "how often it is looked at, decided and told: `1 h`, `1000 events`"
-    ),
     "serve-after": _option(
         whole(0, 999_999_999),
         "0",
         "outcomes on which a candidate is compared before it answers for anybody; for models that begin empty",
+    ),
+    "metrics-every": _option(
+        OPTIONS["metrics-every"].read, "1 h", "how often it is looked at, decided and told: `1 h`, `1000 events`"
     ),
     "control-table": _option(_text, None, "table with the orders of people (`thalweg ddl control`)"),
 }

@@ -137,6 +137,9 @@ class Figures:
                 told("reward_by_action_covered", _plain(covered, found.count))
             events, failed, assigned = self._answers.sums["answers"][arm].tolist()
             told("served", _plain(assigned, int(events)))
+            if entry.mirror:
+                all_events = self._answers.sums["answers"][self._promotion.default, 0]
+                told("skipped", _plain(float(all_events - events), int(all_events)))
             told("failures", _plain(failed / max(events, 1), int(events)))
             quick = self._answers.quantile(arm, 0.99)
             if quick is not None:

@@ -159,7 +159,8 @@ class ArmMetric(NamedTuple):
     Attributes
     ----------
     metric : str
-        Since the start: a loss, ``Reward``, ``served`` (events it was assigned), ``failures`` (a share, 0 to 1); of an
+        Since the start: a loss, ``Reward``, ``served`` (events it was assigned), ``failures`` (a share, 0 to 1); of a
+        shadow ``skipped`` (events of which it has no row); of an
         arm that serves nobody ``reward_by_action``, what it would bring, told by events in which others did as it
         would have done, and ``reward_by_action_covered``, the share of events for which there were such others.
 

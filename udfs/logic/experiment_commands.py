@@ -105,7 +105,8 @@ def _carry_out(promotion: Promotion, plan: Plan, command: str, argument: str, no
         if arm not in promotion.stopped | promotion.rested:
             raise ValueError(f"{argument} was not stopped.")
         promotion.let_in(arm)
-        promotion.admitted.add(arm)
+        if plan.apprentice_threshold is None:
+            promotion.admitted.add(arm)
         promotion.wanted[arm] = 0.0
         if not plan.arms[arm].mirror:
             rest = 100 - sum(share for at, share in enumerate(promotion.shares()) if at != promotion.default)

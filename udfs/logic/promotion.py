@@ -35,8 +35,9 @@ class Promotion:
         self.window: int = 0
         self.rollbacks: int = 0
         self.credit = 0.0  # what the default had won before it was promoted, in sum
-        held = [rule.bound for rule in plan.guardrails if (rule.metric, rule.sign) == (plan.metric, "not worse")]
-        self._margin = max(held, default=0.0)
+        held = ("Reward" if plan.reward else plan.metric, "not worse")
+        margins = [rule.bound for rule in plan.guardrails if (rule.metric, rule.sign) == held]
+        self._margin = max(margins, default=0.0)  # by how much a default may be worse than the one before
         self.frozen = False
         self.wanted = [0.0 if arm.mirror else arm.share for arm in plan.arms]  # percent; that of the default: unused
         self.stopped: set[int] = set()  # out, until a person lets them in

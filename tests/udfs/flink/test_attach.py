@@ -19,7 +19,13 @@ MODEL = {
 }  # fmt: skip
 COMPARED = {
     "first": {"provider": "compare", "default": "v1", "candidates": "v2:20", "unit": "who"},
-    "second": {"provider": "compare", "default": "v1", "mirror": "v3:100", "slices": "carrier"},
+    "second": {
+        "provider": "compare",
+        "default": "v1",
+        "mirror": "v3:100",
+        "slices": "carrier",
+        "shadow-budget": "5 ms",
+    },
 }
 
 
@@ -49,7 +55,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         columns = ([], []) if options["provider"] == "compare" else ([("a", "DOUBLE")], [("y", "BOOLEAN")])
         return Declared(*columns, options)
 
-    def flow(_: Any, declaration: Any, reader: Any, carried: list[str]) -> Built:
+    def flow(_: Any, declaration: Any, reader: Any, carried: list[str], budget_ms: int | None) -> Built:
+        assert budget_ms == (5 if declaration.name == "v3" else None)
         done.append((declaration.name, tuple(carried)))
         return Built(declaration.name, tuple(carried), None, True)
 

@@ -242,6 +242,16 @@ def test_a_refused_label_is_told_with_its_reason_and_its_row() -> None:
     assert any("'a'" in reason for reason in reasons)
 
 
+def test_a_shadow_over_its_budget_skips_events_and_learns_all_the_same() -> None:
+    loop, d = Loop(*make_stream(1000), MODEL, True), declaration(MODEL, key="k")
+    calm, slow = Flink(LearningOperator(d, True)), Flink(LearningOperator(d, True, 1e-9))
+    (answers, others), (some, same) = (run(loop, d, 3, 50, flink) for flink in (calm, slow))
+    assert 0 < len(some) < len(answers) / 2
+    assert all(answer in answers for answer in some)
+    assert [str(row) for row in others] == [str(row) for row in same]
+    assert calm.image() == slow.image()
+
+
 def test_every_function_that_travels_can_be_pickled() -> None:
     import cloudpickle
 

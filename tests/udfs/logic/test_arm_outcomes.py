@@ -81,3 +81,24 @@ def test_losses_are_those_of_the_task() -> None:
     assert known_losses("regression", "number") == LOSSES[3:]
     assert known_losses("classification", "boolean") == ("LogLoss", "Accuracy", "Brier")
     assert known_losses("anomaly", "boolean") == ()
+
+
+def test_regimes_make_a_difference_less_certain_and_nothing_else() -> None:
+    pick, plan = np.random.default_rng(4), Plan("p", (Arm("a"), Arm("b", 10)), "a")
+    regime = np.tile([0.5, -0.3], 8).repeat(125)  # 16 regimes: b is better by 0.5, then worse by 0.3
+    codes = np.zeros((2000, 0), dtype=np.int64)
+    lasting, mixed = ArmOutcomes(plan), ArmOutcomes(plan)
+    noise = pick.normal(0, 0.1, 2000)
+    for book, order in ((lasting, np.arange(2000)), (mixed, pick.permutation(2000))):
+        gains = np.stack((np.zeros(2000), regime[order] + noise[order]), axis=-1)[:, :, None]
+        for part in np.array_split(np.arange(2000), 9):
+            book.add(gains[part], codes[part], 0)
+    plain, steady = lasting.pair(1, "LogLoss", 0.05, 2000), lasting.steady(1, 0.05, 2000)
+    assert steady.value == plain.value
+    assert plain.lower > 0 > steady.lower
+    assert steady.upper - steady.lower > 5 * (plain.upper - plain.lower)
+    assert lasting.recent(1, 0.05, 2000) == steady
+    assert mixed.steady(1, 0.05, 2000).lower > 0
+    lasting.restart()
+    assert lasting.steady(1, 0.05, 2000).count == 0
+    assert not lasting.sums["batches"].any()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from thalweg.connector.errors import ConfigError
-from thalweg.udfs.logic.compare_declaration import CompareDeclaration, arm_names, declare_comparison
+from thalweg.udfs.logic.compare_declaration import (
+    CompareDeclaration,
+    arm_names,
+    declare_comparison,
+    shadow_budget,
+)
 from thalweg.udfs.logic.declaration import Declaration, declare
 from thalweg.udfs.logic.options import Every
 
@@ -24,6 +30,7 @@ def model(name: str, output: str = "BOOLEAN", without: tuple[str, ...] = (), **c
 
 
 MODELS = {name: model(name) for name in ("v1", "v2", "v3", "v4")}
+STILL = replace(MODELS["v4"], name="fixed", learns=False)
 
 
 def compared(options: dict[str, str], models: Any = MODELS, outputs: Any = ()) -> CompareDeclaration:
@@ -112,6 +119,8 @@ def test_the_output_may_be_left_out_and_else_is_that_of_the_models() -> None:
         ),
         ({"guardrails": "MAE < 3"}, "'guardrails': the rule 'MAE < 3' names what is not measured. Measured: LogLoss,"),
         ({"guardrails": "latency_p99 < 50 ms"}, "'guardrails': the rule 'latency_p99 < 50 ms' is about the time"),
+        ({"shadow-budget": "2 ms", "mirror": "fixed:100"}, "'shadow-budget': is given, and no shadow learns"),
+        ({"shadow-budget": "0"}, "'shadow-budget': '0' is not above zero"),
         ({"exploration": "0.5"}, "'exploration': is given, and the shares are fixed"),
         (
             {"serve-after": "9", "reward": "r"},
@@ -120,7 +129,7 @@ def test_the_output_may_be_left_out_and_else_is_that_of_the_models() -> None:
     ],
 )
 def test_what_contradicts_is_told(change: dict[str, str], words: str) -> None:
-    (problem,) = told({**WHOLE, **change})
+    (problem,) = told({**WHOLE, **change}, {**MODELS, "fixed": STILL})
     assert problem.startswith("model delay, option ")
     assert words in problem
 
@@ -168,6 +177,17 @@ def test_without_labels_nothing_that_needs_them_is_taken() -> None:
 
 def test_a_model_that_is_wrong_itself_is_not_blamed_twice() -> None:
     assert told(WHOLE, {**MODELS, "v3": None}) == ["model delay: a model that it names is wrong. Correct that first."]
+
+
+def test_only_who_is_a_shadow_everywhere_has_a_budget_and_the_least_counts() -> None:
+    first = compared({**WHOLE, "shadow-budget": "5 ms"})
+    second = compared({"provider": "compare", "default": "v1", "mirror": "v4:100", "shadow-budget": "2 ms"})
+    third = compared({"provider": "compare", "default": "v1", "candidates": "v4:20"})
+    assert shadow_budget("v4", [first]) == 5
+    assert shadow_budget("v4", [first, second]) == 2
+    assert shadow_budget("v4", [first, third]) is None
+    assert shadow_budget("v2", [first]) is None
+    assert shadow_budget("v4", [third]) is None
 
 
 def test_the_names_are_read_as_far_as_they_can_be() -> None:

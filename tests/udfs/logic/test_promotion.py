@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from thalweg.udfs.logic.arm_standing import Standing
 from thalweg.udfs.logic.comparison import Arm, Comparison, Plan
 from thalweg.udfs.logic.experiment_commands import read_weights
 from thalweg.udfs.logic.guardrails import parse_guardrails
 from thalweg.udfs.logic.options import Every
+from thalweg.udfs.logic.promotion import Promotion
+from thalweg.udfs.logic.sequential_tests import Interval
 
 from tests.comparison_streams import STEP_MS, Run, command, stream
 
@@ -55,6 +58,7 @@ def test_a_candidate_that_is_worse_answers_nobody_and_may_still_win() -> None:
     assert later.decisions[0].arm == "v2"
     resumed = Run(later.machine).feed([command("resume", 40_000, "v3"), command("resume", 40_001, "v1")])
     assert resumed.actions() == ["resume", "refuse"]
+    assert resumed.decisions[0].evidence["shares"] == {"v1": 0.0, "v2": 90.0, "v3": 10.0}
 
 
 def test_a_beginner_serves_after_it_has_been_compared() -> None:
@@ -197,3 +201,41 @@ def test_weights_that_cannot_be_read_are_refused() -> None:
     for text in ("", "v2", "v2:x", "v2:nan", "v2:-1", "v2:101", "v9:5", "v2:5, v2:6"):
         with pytest.raises(ValueError, match="'"):
             read_weights(text, PLAN)
+
+
+def test_who_failed_once_has_to_win_in_spite_of_regimes() -> None:
+    ahead, unsure = Interval(0.1, 0.05, 0.15, 9.0, 500), Interval(0.1, -0.05, 0.25, 1.0, 500)
+    nothing = Interval(0.0, -1.0, 1.0, 0.0, 0)
+
+    def standing(better: Interval, steady: Interval) -> Standing:
+        return Standing(500, better, steady, nothing, 0.0, 0.0, nothing, ())
+
+    promotion = Promotion(PLAN)
+    promotion.failed.add(1)
+    look = [standing(nothing, nothing), standing(ahead, unsure), standing(nothing, nothing)]
+    assert promotion.look(look, 1000, 1000) == []
+    look[2] = standing(ahead, unsure)
+    (promoted,) = promotion.look(look, 1000, 1000)
+    assert (promoted.action, promoted.arm) == ("promote", "v3")
+    assert promotion.credit == pytest.approx(0.1 * 500)
+    again = Promotion(PLAN)
+    again.failed.add(1)
+    look = [standing(nothing, nothing), standing(ahead, ahead), standing(nothing, nothing)]
+    assert [decision.arm for decision in again.look(look, 1000, 1000)] == ["v2"]
+
+
+def test_what_was_won_counts_for_one_period() -> None:
+    promotion = Promotion(PLAN)
+    promotion.replace(1, 0)
+    promotion.credit = 7.0
+    lost = Interval(-0.1, -0.2, 0.0, 1.0, 2000)
+    nothing = Interval(0.0, -1.0, 1.0, 0.0, 0)
+    standings = [Standing(2000, lost, lost, nothing, 0.0, 0.0, nothing, ())] * 3
+    promotion.next_period(standings)
+    assert (promotion.period, promotion.credit) == (1, pytest.approx(200.0))
+    gained = lost._replace(value=0.1)
+    promotion.next_period([standing._replace(better=gained) for standing in standings])
+    assert (promotion.period, promotion.credit) == (2, 0.0)
+    revived = Promotion(PLAN)
+    revived.load(promotion.state())
+    assert revived.state() == promotion.state()
