@@ -9,6 +9,7 @@ from typing import Any
 import click
 from thalweg.jobs.output import print_json, print_table
 from thalweg.jobs.plan import Plan, plan_of
+from thalweg.jobs.plan_traps import traps_of
 from thalweg.jobs.script import read_script
 
 __all__ = ["dry_run"]
@@ -31,10 +32,13 @@ def dry_run(file: Path, variables: Mapping[str, str], profile: str, parallelism:
 
     t_env = make_environment(profile, initial_settings(statements), None, parallelism)
     flink: str = submit(t_env, statements, explain=True)
+    traps = traps_of(statements)
     if as_json:
-        print_json({**plan.as_dict(), "flink": flink})
-    else:
-        _tell(plan)
+        print_json({**plan.as_dict(), "traps": [trap._asdict() for trap in traps], "flink": flink})
+        return
+    _tell(plan)
+    for trap in traps:
+        click.echo(f"look at {trap.where}: {trap.what} {trap.remedy}")
 
 
 def _tell(plan: Plan) -> None:
