@@ -68,15 +68,15 @@ def test_a_job_moves_by_savepoint_and_outlives_its_processes(
     rig.start(stream.script({**checkpoints(tmp_path), **heap}, kept))
     books, _ = rig.part(PART_S, killed_in_a_checkpoint)
     assert all(found.balanced for found in books.values()), books
-    assert rig.figures()["restarts"] >= 1
+    # A JobManager asks for metrics every ten seconds.
+    cluster.wait(lambda: rig.figures()["restarts"] >= 1, "the restart is told", 60)
 
     savepoint = rig.stop()
     rig.start(stream.script({**checkpoints(tmp_path), **rocks, "parallelism.default": "4"}, kept), savepoint)
     books, _ = rig.part(PART_S, orphaned)
     assert all(found.balanced for found in books.values()), books
-    figures = rig.figures()
-    assert figures["state"] == "RUNNING"
-    assert figures["restarts"] >= 1
+    cluster.wait(lambda: rig.figures()["restarts"] >= 1, "the restart is told", 60)
+    assert rig.figures()["state"] == "RUNNING"
     assert "RocksDB" in cluster.get(f"jobs/{rig.job}/checkpoints/config")["state_backend"]
 
     def told(name: str) -> float:
