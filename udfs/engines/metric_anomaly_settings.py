@@ -11,7 +11,7 @@ from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec
-from thalweg.udfs.engines.choices import whole
+from thalweg.udfs.engines.choices import read_options, whole
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.engines.gate import Gate
 
@@ -87,13 +87,7 @@ def settings_of(spec: EngineSpec) -> MetricSettings:
         "window": whole(100, 50_000),
         "rest": whole(0, 10_000),
     }
-    values: dict[str, Any] = {}
-    for name, read in readers.items():
-        try:
-            values[name] = read(spec.param(name, DEFAULTS[name]))
-        except ValueError as error:
-            problems.append(Problem(f"option '{name}'", str(error), f"The default is '{DEFAULTS[name]}'."))
-            values[name] = read(DEFAULTS[name])
+    values = read_options(spec, readers, DEFAULTS, problems)
     if problems:
         raise ConfigError(problems)
     period = values["seasonality"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec
-from thalweg.udfs.engines.choices import one_of, whole
+from thalweg.udfs.engines.choices import one_of, read_options, whole
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.engines.gate import Gate
 from thalweg.udfs.engines.midas_kernel import FILTERING, NORMAL, RELATIONAL
@@ -103,13 +103,7 @@ def settings_of(spec: EngineSpec) -> MidasSettings:
         Everything that is wrong with it.
     """
     problems = spec.problems("MIDAS", tuple(DEFAULTS)) + _misdeclared(spec)
-    values: dict[str, Any] = {}
-    for name, read in _READERS.items():
-        try:
-            values[name] = read(spec.param(name, DEFAULTS[name]))
-        except ValueError as error:
-            problems.append(Problem(f"option '{name}'", str(error), f"The default is '{DEFAULTS[name]}'."))
-            values[name] = read(DEFAULTS[name])
+    values = read_options(spec, _READERS, DEFAULTS, problems)
     variant = _VARIANTS[values["variant"]]
     for name, _ in spec.params:
         if variant in _USELESS.get(name, ()):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec, Field
-from thalweg.udfs.engines.choices import one_of, whole
+from thalweg.udfs.engines.choices import one_of, read_options, whole
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.engines.gate import Gate
 
@@ -113,13 +113,7 @@ def settings_of(spec: EngineSpec) -> RecommendSettings:
         "neighbours": whole(8, 1024),
         "seed": whole(0, 999_999_999),
     }
-    values: dict[str, Any] = {}
-    for name, read in readers.items():
-        try:
-            values[name] = read(spec.param(name, DEFAULTS[name]))
-        except ValueError as error:
-            problems.append(Problem(f"option '{name}'", str(error), f"The default is '{DEFAULTS[name]}'."))
-            values[name] = read(DEFAULTS[name])
+    values = read_options(spec, readers, DEFAULTS, problems)
     roles = {name: [part.strip() for part in spec.param(name, "").split(",") if part.strip()] for name in _NAMES}
     problems += _roles(spec.inputs[3:], roles)
     if problems:
