@@ -11,6 +11,7 @@ from thalweg.udfs.flink.comparison_operator import RECORDS, SERVED_TYPES, Compar
 from thalweg.udfs.flink.comparison_rows import KINDS, Carried, answer_rows, command_rows, outcome_rows
 from thalweg.udfs.flink.flow import Built
 from thalweg.udfs.flink.keyed_blocks import keyed_blocks, setting
+from thalweg.udfs.flink.model_views import create_model_view
 from thalweg.udfs.flink.tables import TableReader
 from thalweg.udfs.logic.compare_declaration import CompareDeclaration
 
@@ -161,11 +162,7 @@ class _Comparison:
             self._view(view, f"SELECT {name} AS model, {columns} FROM {operator} t WHERE t.{record} IS NOT NULL")
 
     def _view(self, suffix: str, query: str) -> None:
-        name = f"{self._d.name}_{suffix}"
-        if name in self._t_env.list_views():
-            what = f"gives a view '{name}', and there is one of that name."
-            raise ConfigError([Problem(f"model {self._d.name}", what, "Give the model or the view another name.")])
-        self._t_env.execute_sql(f"CREATE TEMPORARY VIEW {quote_name(name)} AS {query}")
+        create_model_view(self._t_env, self._d.name, suffix, query)
 
 
 def _passing() -> Schema:

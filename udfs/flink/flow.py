@@ -17,6 +17,7 @@ from thalweg.udfs.flink.input_notes import note_queries
 from thalweg.udfs.flink.keyed_blocks import keyed_blocks
 from thalweg.udfs.flink.labelled_answers import LATE_ANSWER, labelled_answers
 from thalweg.udfs.flink.learning_rows import learning_rows, untagged
+from thalweg.udfs.flink.model_views import create_model_view
 from thalweg.udfs.flink.operators import (
     ANSWER_TYPES,
     EXTRA_TYPES,
@@ -301,11 +302,7 @@ class _Flow:
         return keyed_blocks(self._t_env, query, kinds, key_at, shards, f"{self._prefix}_{stage}_pack", ttl_ms)
 
     def _view(self, suffix: str, query: str) -> None:
-        name = f"{self._d.name}_{suffix}"
-        if name in self._t_env.list_views():
-            what = f"gives a view '{name}', and there is one of that name."
-            raise ConfigError([Problem(f"model {self._d.name}", what, "Give the model or the view another name.")])
-        self._t_env.execute_sql(f"CREATE TEMPORARY VIEW {quote_name(name)} AS {query}")
+        create_model_view(self._t_env, self._d.name, suffix, query)
 
 
 def _name(stream: DataStream, name: str, uid: str) -> None:
