@@ -7,10 +7,12 @@ from typing import Any
 from pyflink.common import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
+from thalweg.udfs.flink.cached_maps import forget_removed, return_memory
 
 __all__ = ["Forgetting"]
 
 _STEPS = 4  # looks per time to live
+_RETURN_AFTER = 10_000  # models forgotten, until the worker looks for memory to give back: that takes it tens of ms
 
 
 class Forgetting:
@@ -36,6 +38,7 @@ class Forgetting:
         self._asked: dict[Any, int] = {}
         # Which keys have been noted in the current step, so that state, which is slow to answer, need not be asked.
         self._noted: dict[Any, tuple[int, set[str]]] = {}
+        self._removed = 0  # since memory was last given back
 
     def touch(self, key: str, ctx: Any) -> None:
         """Note that a key has learned."""
@@ -59,13 +62,20 @@ class Forgetting:
         timers = ctx.timer_service()
         now_ms = timers.current_processing_time()
         last_ms = now_ms - self._ttl_ms - self._step_ms
-        left = 0
-        for key, seen_ms in list(self._seen.items()):
-            if seen_ms <= last_ms:
-                self._seen.remove(key)
-                models.remove(key)
-            else:
-                left += 1
+        seen = list(self._seen.items())
+        idle = [key for key, seen_ms in seen if seen_ms <= last_ms]
+        left = len(seen) - len(idle)
+        del seen
+        for key in idle:
+            self._seen.remove(key)
+            models.remove(key)
+        if idle:
+            models.shrink()
+            forget_removed([self._seen])
+            self._removed += len(idle)
+            if self._removed >= _RETURN_AFTER:
+                self._removed = 0
+                return_memory()
         if left:
             next_ms = (now_ms // self._step_ms + 1) * self._step_ms
             self._asked[str(ctx.get_current_key())] = next_ms

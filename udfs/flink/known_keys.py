@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from thalweg.udfs.flink.cached_maps import forget_removed
+
 __all__ = ["KnownKeys"]
 
 
@@ -23,6 +25,7 @@ class KnownKeys:
     def __init__(self, state: Any) -> None:
         self._state = state
         self._shards: dict[Any, set[str]] = {}
+        self._shard: Any = None
         self._known: set[str] = set()
 
     def at(self, shard: Any) -> KnownKeys:
@@ -30,7 +33,7 @@ class KnownKeys:
         known = self._shards.get(shard)
         if known is None:
             known = self._shards[shard] = set(self._state.keys())
-        self._known = known
+        self._shard, self._known = shard, known
         return self
 
     def get(self, key: str) -> Any:
@@ -47,3 +50,8 @@ class KnownKeys:
         if key in self._known:
             self._known.remove(key)
             self._state.remove(key)
+
+    def shrink(self) -> None:
+        """Give back what the removed keys of the current shard still hold in memory: no set or map shrinks by itself."""
+        self._known = self._shards[self._shard] = set(self._known)
+        forget_removed([self._state])

@@ -36,7 +36,7 @@ class Shards:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["get", "put", "remove", "restart"]), st.integers(0, 1), st.sampled_from("ab")),
+    st.tuples(st.sampled_from(["get", "put", "remove", "shrink", "restart"]), st.integers(0, 1), st.sampled_from("ab")),
     min_size=20,
     max_size=60,
 )
@@ -60,6 +60,8 @@ def test_it_is_a_map_per_shard_also_after_a_restart(steps: list[tuple[str, int, 
         elif what == "remove":
             here.remove(key)
             plain.pop((shard, key), None)
+        elif what == "shrink":
+            here.shrink()
         else:
             known = KnownKeys(state)
     assert state.asked == wanted
