@@ -52,6 +52,6 @@ class KnownKeys:
             self._state.remove(key)
 
     def shrink(self) -> None:
-        """Give back what the removed keys of the current shard still hold in memory: no set or map shrinks by itself."""
+        """Give back what removed keys of the current shard still hold in memory: no set or map shrinks by itself."""
         self._known = self._shards[self._shard] = set(self._known)
         forget_removed([self._state])
