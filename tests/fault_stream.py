@@ -19,7 +19,8 @@ from onnx import TensorProto, helper
 from scenario import MODEL, START_MS, TIMEOUT_MS, Event, Loop, make_stream
 from streams import as_json, kafka_table, result_tables, results, send
 from thalweg.connector.client import raw_records
-from thalweg.connector.kafka import create_topics
+from thalweg.connector.ddl import create_table
+from thalweg.connector.kafka import create_topics, read_topic
 from thalweg.connector.models import ModelTopic
 from thalweg.connector.wire import encoder
 from thalweg.udfs.engines import build
@@ -27,7 +28,7 @@ from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.logic.learning import LEARN, SCORE
 
 PARTITIONS = 4
-SWAPPED = "swapped"
+SWAPPED, HASTY = "swapped", "hasty"
 _COLUMNS = ("id", "k", "a", "b", "c", "colour")
 _EVENTS = "id STRING, k STRING, a DOUBLE, b DOUBLE, c DOUBLE, colour STRING"
 _LABELS = (("id", "STRING", True), ("y", "BOOLEAN", True))
@@ -90,6 +91,11 @@ class FaultStream:
         topics = {f"{prefix}.{name}": {"partitions": PARTITIONS} for name in self._rows}
         create_topics(brokers, topics)
         self._tables = result_tables(brokers, prefix, "exactly-once")
+        create_topics(brokers, {f"{prefix}.{HASTY}": {"partitions": 1}})
+        self._tables += create_table(
+            HASTY, "prediction", f"{prefix}.{HASTY}", brokers, guarantee="exactly-once",
+            transactional_id_prefix=f"{prefix}-{HASTY}",
+        ) + ";\n"  # fmt: skip
         self._versions: list[onnxruntime.InferenceSession] = []
         if functions:
             create_topics(brokers, {f"{prefix}.scored": {"partitions": PARTITIONS}})
@@ -138,8 +144,17 @@ class FaultStream:
         said = ", ".join(f"'{key}' = '{value}'" for key, value in options.items())
         text += f"CREATE MODEL keyed INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (y BOOLEAN) WITH ({said});\n"
         text += self._tables + (self._functions() if self.functions else "")
+        text += "CREATE VIEW judged AS SELECT *, b < -50 AS low FROM events;\n"
+        text += f"CREATE MODEL {HASTY} INPUT (a DOUBLE, b DOUBLE, c DOUBLE) OUTPUT (low BOOLEAN) WITH ("
+        text += f"'provider' = 'river', 'model' = '{MODEL}', 'input-table' = 'judged', 'event-id' = 'id',"
+        text += " 'label' = 'low', 'key' = 'k', 'order' = 'arrival');\n"
         return text + "".join(
-            f"INSERT INTO {table} SELECT * FROM keyed_{table};\n" for table in ("predictions", "snapshots")
+            f"INSERT INTO {table} SELECT * FROM {view};\n"
+            for table, view in (
+                ("predictions", "keyed_predictions"),
+                ("snapshots", "keyed_snapshots"),
+                (HASTY, f"{HASTY}_predictions"),
+            )
         )
 
     def _functions(self) -> str:
@@ -171,6 +186,7 @@ class FaultStream:
         books = {
             "predictions": compare(Counter(self._answers()), answers),
             "snapshots": compare(self._snapshots(found["snapshots"]), snapshots),
+            HASTY: self._counted(),
         }
         return books | ({"scored": self._scored()} if self.functions else {})
 
@@ -195,6 +211,17 @@ class FaultStream:
                 learner.learn({name: getattr(event, name) for name in "abc"}, truth)
                 made[(key, learner.learned, 0, learner.dump())] += 1
         return made
+
+    def _counted(self) -> Books:
+        """Count the events that were taken as they arrived, and what was learned from them."""
+        sent = [event for event in self._events if event.ms < self._until_ms]
+        found = [record for record, _ in read_topic(self.brokers, f"{self.prefix}.{HASTY}", "prediction")]
+        ids = [Counter(event.id for event in sent), Counter(answer["event_id"] for answer in found)]
+        keys = Counter(event.k for event in sent if event.k is not None and event.a is not None)
+        due = Counter((key, learned) for key, events in keys.items() for learned in range(events))
+        learned = Counter((answer["key"], answer["learned"]) for answer in found if answer["status"] != "refused")
+        wrong = max((due - learned).total(), (learned - due).total())
+        return Books(len(sent), (ids[0] - ids[1]).total(), (ids[1] - ids[0]).total(), wrong)
 
     def _scored(self) -> Books:
         sent = [event for event in self._events if event.ms < self._until_ms]
