@@ -76,6 +76,20 @@ def test_a_wrong_option_is_one_clear_error(options: dict[str, str | None], says:
     assert "\tat " not in text
 
 
+def test_a_reference_that_cannot_serve_is_told_with_what_it_lacks() -> None:
+    labelled = {"reference-table": "untimed", "reference-label": "y"}
+    text = error_of(script({**labelled, "key": "k", "reference-label": "truth"}))
+    assert "option 'reference-table': table 'untimed' lacks k, truth, or has another type there." in text
+    endless = (
+        "CREATE TABLE endless (a DOUBLE, y BOOLEAN) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'json',"
+    )
+    endless += " 'properties.bootstrap.servers' = '127.0.0.1:1', 'scan.startup.mode' = 'earliest-offset');\n"
+    text = error_of(endless + script({**labelled, "reference-table": "endless"}))
+    assert "table 'endless' is a topic that never ends. Add 'scan.bounded.mode' = 'latest-offset' to it." in text
+    text = error_of(endless + script({"reference-table": "endless", "watch-inputs": "a"}))
+    assert "is a topic that never ends" in text
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     text = error_of(script({"labl": "y", "shards": "none", "key": ""}))
     assert all(f"'{option}'" in text for option in ("labl", "shards", "key"))
@@ -120,6 +134,15 @@ def test_the_root_of_a_stack_trace_is_one_sentence() -> None:
         "java.lang.RuntimeException: x\nTraceback (most recent call last):\n  File 'a'\nValueError: bad thing\n\tat b"
     )
     assert root_cause(ValueError(worker)) == "ValueError: bad thing"
+    columns = (
+        "An error occurred while calling o1.execute.\n: org.apache.flink.table.api.ValidationException: Column types of"
+        " query result and sink for 'a.b.c' do not match.\nCause: Different number of columns.\n\n"
+        "Query schema: [x: INT, y: INT]\nSink schema:  [x: INT]\n\tat z\n"
+    )
+    assert root_cause(ValueError(columns)) == (
+        "Column types of query result and sink for 'a.b.c' do not match. Cause: Different number of columns."
+        " Query schema: [x: INT, y: INT] Sink schema: [x: INT]"
+    )
 
 
 def test_attach_refuses_thread_mode() -> None:
