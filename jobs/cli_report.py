@@ -16,7 +16,7 @@ __all__ = ["report_command"]
 
 
 @click.command("report")
-@topic_options("metric", "prediction", "alert", "label")
+@topic_options("metric", "prediction", "alert", "label", "decision")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -39,12 +39,18 @@ def report_command(
     prediction_topics: tuple[str, ...],
     alert_topics: tuple[str, ...],
     label_topics: tuple[str, ...],
+    decision_topics: tuple[str, ...],
     out: Path,
     title: str,
     newest: int,
     as_json: bool,
 ) -> None:
     """Write one page about models: metrics over time with versions and alerts, calibration, scores, labels, slices.
+
+    It also shows how old examples are answered, and what became of a model after a drift.
+
+    Of a live comparison it shows over time who answers, each model's metric with its interval, the evidence, how long
+    events wait, and the decisions.
 
     The page holds everything and loads nothing. Labels are those of the schema 'label'; with them it shows calibration
     and how long labels take.
@@ -58,11 +64,12 @@ def report_command(
     from thalweg.jobs.report_page import report_page
 
     named = {"metric": metric_topics, "prediction": prediction_topics, "alert": alert_topics, "label": label_topics}
+    named["decision"] = decision_topics
     data, read = ReportData(), dict.fromkeys(named, 0)
     with ExitStack() as opened:
         logs = open_logs(opened, brokers, app, named)
-        # A label is held against the predictions that are known: they come first.
-        for kind, log in sorted(logs, key=lambda pair: pair[0] == "label"):
+        # A label is held against the predictions that are known, and decisions tell what is a comparison.
+        for kind, log in sorted(logs, key=lambda pair: (pair[0] == "label", pair[0] != "decision")):
             log.skip(newest)
             for record in log.new():
                 if record.value is None:

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["ModelData", "Point", "ReportData"]
+__all__ = ["ExperimentData", "ModelData", "Point", "ReportData"]
 
 _MOST_POINTS = 4000  # of a series; more are thinned
 _MOST_SERIES = 2000
@@ -16,6 +16,8 @@ _MOST_EVENTS = 500_000
 _MOST_ALERTS = 500
 _MOST_VERSIONS = 30
 _MOST_MODELS = 50
+_MOST_ARMS = 30
+_MOST_DECISIONS = 500
 _LARGEST = 1e300
 
 
@@ -49,6 +51,8 @@ class ModelData:
         learns from every label do.
     alerts : list of mapping
         As on the topic.
+    decisions : list of mapping
+        The newest ones that it took about itself, as on the topic.
     """
 
     def __init__(self) -> None:
@@ -58,6 +62,7 @@ class ModelData:
         self.judged = array("d")
         self.delays_ms = array("d")
         self.alerts: list[Mapping[str, Any]] = []
+        self.decisions: list[Mapping[str, Any]] = []
         self._versions: dict[str, int] = {}
         self._steps: dict[tuple[str, str, str], int] = {}
         self.labels = 0
@@ -105,8 +110,36 @@ class ModelData:
             values[at] = value
 
 
+class ExperimentData:
+    """What is known of one comparison.
+
+    Attributes
+    ----------
+    decisions : list of mapping
+        As on the topic, the newest ones.
+    arms : dict of str to ModelData
+        The metrics of each of its models; by an empty name those of the whole.
+    """
+
+    def __init__(self) -> None:
+        self.decisions: list[Mapping[str, Any]] = []
+        self.arms: dict[str, ModelData] = {}
+
+    def add_metric(self, record: Mapping[str, Any]) -> None:
+        """Take a metric of one of its models."""
+        arm = self.arms.get(record["model_version"])
+        if arm is None:
+            if len(self.arms) >= _MOST_ARMS:
+                return
+            arm = self.arms[record["model_version"]] = ModelData()
+        arm.add_metric(record)
+
+
 class ReportData:
-    """All models. Give predictions before labels: a label is held against the predictions that are there.
+    """All models.
+
+    Give predictions before labels: a label is held against the predictions that are there; and decisions before
+    metrics: by them a model is known to be a comparison, whose metrics are those of its models.
 
     Examples
     --------
@@ -121,13 +154,14 @@ class ReportData:
 
     def __init__(self) -> None:
         self.models: dict[str, ModelData] = {}
+        self.experiments: dict[str, ExperimentData] = {}
         self.unreadable = 0
         self.unmatched = 0
         self._dice = random.Random(0)  # noqa: S311  # a sample, not a secret; the same records give the same report
         self._events: dict[str, list[tuple[str, int, float | None, str | None]]] = {}
 
     def add(self, kind: str, record: Mapping[str, Any]) -> None:
-        """Take a record of the schema ``kind``: ``metric``, ``prediction``, ``alert`` or ``label``."""
+        """Take a record of the schema ``kind``: ``decision``, ``metric``, ``prediction``, ``alert`` or ``label``."""
         if kind == "label":
             self._add_label(record)
             return
@@ -136,7 +170,16 @@ class ReportData:
             if len(self.models) >= _MOST_MODELS:
                 return
             model = self.models[record["model"]] = ModelData()
-        if kind == "metric":
+        tried = self.experiments.get(record["model"])
+        if kind == "decision":
+            if record["arm"] == record["model"]:  # a model decided about itself
+                model.decisions = [*model.decisions[1 - _MOST_DECISIONS :], record]
+            else:
+                tried = self.experiments.setdefault(record["model"], ExperimentData())
+                tried.decisions = [*tried.decisions[1 - _MOST_DECISIONS :], record]
+        elif kind == "metric" and tried is not None:
+            tried.add_metric(record)
+        elif kind == "metric":
             model.add_metric(record)
         elif kind == "alert":
             if len(model.alerts) < _MOST_ALERTS:

@@ -80,8 +80,8 @@ def _old(data: ModelData) -> list[Element]:
         charts.append(_timed(name, lines, _marks(data)))
     if charts:
         told = (
-            "Old examples, answered again: the first ones (reference) and a sample of all (reservoir). Forgetting is"
-            " how far a metric is behind its best so far."
+            "Old examples, answered again: the first ones or a table's (reference), and a sample of all (reservoir)."
+            " Forgetting is how far a metric is behind its best so far."
         )
         charts.insert(0, paragraph(told))
     return charts
@@ -210,6 +210,14 @@ def _alerts(data: ModelData) -> list[Element]:
     return [table("Alerts, oldest first", columns, rows, 5)] if rows else []
 
 
+def _reactions(data: ModelData) -> list[Element]:
+    rows = [
+        [moment(d["event_time_ms"]), d["decision"], d["reason"]]
+        for d in sorted(data.decisions, key=lambda decision: decision["event_time_ms"])
+    ][-_MOST_ROWS:]
+    return [table("What became of it after a drift", ("time (UTC)", "decision", "why"), rows, 3)] if rows else []
+
+
 def _marks(data: ModelData) -> list[Mark]:
     marks = [Mark(at_ms, f"version {version}", "version") for at_ms, version in data.versions[1:]]
     raised = [alert for alert in data.alerts if alert["state"] != "cleared"]
@@ -238,6 +246,7 @@ def _span(ms: float) -> str:
 SECTIONS: tuple[tuple[str, Callable[[ModelData], list[Element]]], ...] = (
     ("Metrics over time", _over_time),
     ("Alerts", _alerts),
+    ("Reactions to drift", _reactions),
     ("Calibration", _calibration),
     ("Scores", _scores),
     ("Labels", _labels),

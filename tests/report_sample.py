@@ -59,4 +59,9 @@ def sample_records(hours: int = 72) -> Iterator[tuple[str, dict[str, Any]]]:
                 "threshold": 0.75, "count": 500, "event_time_ms": BASE_MS + hour * 3_600_000,
                 "reason": f"It is <i>low</i>. {HOSTILE}",
             }  # fmt: skip
+        yield "decision", {
+            "model": model, "decision": "reset", "arm": model, "previous": "", "shares": {}, "decided_by": "thalweg",
+            "reason": f"It begins <i>anew</i>. {HOSTILE}", "evidence": '{"key":""}',
+            "event_time_ms": BASE_MS + 42 * 3_600_000,
+        }  # fmt: skip
     yield from (("label", label) for label in labels)

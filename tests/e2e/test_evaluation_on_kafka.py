@@ -1,7 +1,8 @@
-"""Alerts, slices and baselines in a real job, held against scikit-learn on the predictions that it wrote."""
+"""Alerts, slices, baselines, old examples and decisions in a real job, held against what it wrote itself."""
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from sklearn.metrics import f1_score, log_loss
 from streams import as_json, kafka_table, publish, result_tables, results, run
 from thalweg.connector.ddl import create_table
 from thalweg.connector.kafka import create_topics, read_topic
+from thalweg.connector.snapshot import assemble
+from thalweg.udfs.engines import restore
+from thalweg.udfs.engines.base import EngineSpec
 
 pytestmark = pytest.mark.cluster
 START_MS = 1_700_000_040_000  # a full minute
-EVENTS, FLIP, BACK, WINDOW, DELAY_MS, REFERENCE = 1500, 600, 900, 100, 5000, 300
+EVENTS, FLIP, BACK, WINDOW, DELAY_MS, REFERENCE, FROZEN = 2100, 1200, 1600, 100, 5000, 300, 80
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,8 @@ def found(broker: str, events: list[dict[str, Any]], tmp_path_factory: Any) -> d
     )
     labels = [(as_json({"id": e["id"], "y": e["y"]}), e["ms"] + DELAY_MS) for e in events]
     publish(broker, "evaluation.labels", labels)
-    create_topics(broker, {"evaluation.alerts": {}})
+    publish(broker, "evaluation.labelled", [(as_json({k: e[k] for k in ("a", "y")}), e["ms"]) for e in events[:FROZEN]])
+    create_topics(broker, {"evaluation.alerts": {}, "evaluation.decisions": {}})
     path: Path = tmp_path_factory.mktemp("model") / "frozen.onnx"
     a = np.linspace(-2, 2, 200, dtype=np.float32)[:, None]
     fitted = LogisticRegression().fit(a, a[:, 0] > 0.2)
@@ -53,22 +58,33 @@ def found(broker: str, events: list[dict[str, Any]], tmp_path_factory: Any) -> d
     run(
         kafka_table("events", "id STRING, a DOUBLE, carrier STRING", "evaluation.events", broker)
         + kafka_table("reference", "id STRING, a DOUBLE", "evaluation.events", broker)
+        + kafka_table("labelled", "a DOUBLE, y BOOLEAN", "evaluation.labelled", broker)
         + kafka_table("labels", "id STRING, y BOOLEAN", "evaluation.labels", broker)
         + f"CREATE MODEL frozen {columns} WITH ('provider' = 'onnx', 'model' = '{path}', {common},"
         " 'alerts' = 'critical: Accuracy < 0.6 for 2 min min-samples 50; psi(a) > 5 min-samples 10',"
         f" 'reference-events' = '{REFERENCE}');\n"
         + f"CREATE MODEL blind {columns} WITH ('provider' = 'onnx', 'model' = '{path}', 'input-table' = 'events',"
         " 'event-id' = 'id', 'metrics-every' = '1 min', 'watch-inputs' = 'all', 'reference-table' = 'reference');\n"
-        + f"CREATE MODEL learning {columns} WITH ('provider' = 'river', 'model' = '{river}', {common});\n"
+        + f"CREATE MODEL learning {columns} WITH ('provider' = 'river', 'model' = '{river}', {common},"
+        " 'reference-table' = 'labelled', 'reference-label' = 'y', 'evaluate-every' = '10 min', 'on-drift' = 'reset',"
+        " 'snapshot-every' = '4 min');\n"
         + result_tables(broker, "evaluation")
         + create_table("alerts", "alert", "evaluation.alerts", broker)
-        + ";\nINSERT INTO predictions SELECT * FROM frozen_predictions UNION ALL SELECT * FROM learning_predictions;\n"
+        + ";\n"
+        + create_table("decisions", "decision", "evaluation.decisions", broker)
+        + ";\nINSERT INTO decisions SELECT * FROM learning_decisions;\n"
+        "INSERT INTO snapshots SELECT * FROM learning_snapshots;\n"
+        "INSERT INTO predictions SELECT * FROM frozen_predictions UNION ALL SELECT * FROM learning_predictions;\n"
         "INSERT INTO metrics SELECT * FROM frozen_metrics UNION ALL SELECT * FROM learning_metrics"
         " UNION ALL SELECT * FROM blind_metrics;\n"
         "INSERT INTO alerts SELECT * FROM frozen_alerts UNION ALL SELECT * FROM learning_alerts;\n"
     )
     out = results(broker, "evaluation", ("predictions", "metrics"))
-    return {**out, "alerts": [row for row, _ in read_topic(broker, "evaluation.alerts", "alert")]}
+    out["snapshots"] = [assemble([row]) for row, _ in read_topic(broker, "evaluation.snapshots", "snapshot")]
+    return out | {
+        f"{record}s": [row for row, _ in read_topic(broker, f"evaluation.{record}s", record)]
+        for record in ("alert", "decision")
+    }
 
 
 def last(found: Any, model: str, metric: str, window: str, part: str = "") -> dict[str, Any]:
@@ -126,7 +142,9 @@ def test_slices_are_scikit_learns(found: Any, events: Any, model: str) -> None:
     worst = max(losses, key=lambda name: losses[name])
     named = last(found, model, "worst.LogLoss", "rolling", f"carrier={worst}")
     assert named["value"] == pytest.approx(losses[worst])
-    newest_at = max(row["event_time_ms"] for row in found["metrics"] if row["metric"] == "worst.LogLoss")
+    newest_at = max(
+        row["event_time_ms"] for row in found["metrics"] if (row["metric"], row["model"]) == ("worst.LogLoss", model)
+    )
     assert named["event_time_ms"] == newest_at
 
 
@@ -168,3 +186,44 @@ def test_a_model_without_labels_has_metrics_against_the_reference_table(found: A
     assert last(found, "blind", "out-of-range(a)", "rolling")["value"] == 0.0
     whole = last(found, "blind", "ks(a)", "rolling")
     assert (whole["count"], whole["value"]) == (EVENTS, 0.0)
+
+
+def test_a_labelled_table_is_answered_after_each_snapshot_as_that_snapshot_answers(found: Any, events: Any) -> None:
+    figures = {
+        row["event_time_ms"]: row
+        for row in found["metrics"]
+        if (row["model"], row["metric"], row["window"]) == ("learning", "LogLoss", "reference")
+    }
+    truth = [event["y"] for event in events[:FROZEN]]
+    compared = 0
+    for snapshot in found["snapshots"]:
+        figure = figures.get(snapshot.watermark_ms)
+        if figure is None:
+            continue
+        engine = restore(EngineSpec.from_json(snapshot.spec), snapshot.blob)
+        score = [engine.score([{"a": event["a"]}])[0].score for event in events[:FROZEN]]
+        assert figure["count"] == FROZEN
+        assert figure["value"] == pytest.approx(log_loss(truth, score, labels=[False, True]))
+        compared += 1
+    assert compared >= 4
+    assert len(figures) > EVENTS * 1000 / 600_000 + 2  # more than the regular ones
+    forgotten = last(found, "learning", "forgetting.LogLoss", "reference")
+    assert forgotten["value"] == pytest.approx(last(found, "learning", "LogLoss", "reference")["value"] - min(
+        figure["value"] for figure in figures.values()
+    ))  # fmt: skip
+    assert {row["count"] for row in found["metrics"] if row["window"] == "reservoir"} <= set(range(1, 1001))
+
+
+def test_a_reaction_to_a_drift_is_a_decision_with_its_reason(found: Any) -> None:
+    decisions = sorted(found["decisions"], key=lambda row: row["event_time_ms"])
+    assert {(row["model"], row["arm"], row["decision"], row["decided_by"]) for row in decisions} == {
+        ("learning", "learning", "reset", "thalweg")
+    }
+    times = [row["event_time_ms"] - START_MS for row in decisions]
+    assert any(FLIP * 1000 < at < BACK * 1000 for at in times)
+    drifts = {row["event_time_ms"]: row for row in found["alerts"] if "begins anew" in row["reason"]}
+    for row in decisions:
+        alert = drifts[row["event_time_ms"]]
+        figures = json.loads(row["evidence"])
+        assert (row["reason"], figures["newest_error"]) == (alert["reason"], alert["value"])
+        assert figures["usual_error"] == alert["threshold"] < alert["value"]

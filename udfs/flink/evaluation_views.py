@@ -1,4 +1,4 @@
-"""The queries behind ``<model>_metrics`` and ``<model>_alerts``, and the values of an event's slices."""
+"""The queries behind ``<model>_metrics``, ``_alerts`` and ``_decisions``, and the values of an event's slices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.udfs.logic.declaration import Declaration
 
-__all__ = ["alerts_query", "metrics_query", "slice_values"]
+__all__ = ["alerts_query", "decisions_query", "metrics_query", "slice_values"]
 
 
 def metrics_query(declaration: Declaration, prefix: str) -> str:
@@ -38,6 +38,19 @@ def alerts_query(declaration: Declaration, prefix: str) -> str:
             " WHERE t.alert IS NOT NULL"
         )
     return " UNION ALL ".join(queries)
+
+
+def decisions_query(declaration: Declaration, prefix: str) -> str:
+    """Return the query of what a model decides about itself; empty where nothing makes it react to a drift."""
+    if not declaration.learns or (declaration.on_drift == "none" and not declaration.cadence.drift):
+        return ""
+    name = quote_text(declaration.name)
+    return (
+        f"SELECT {name} AS model, t.decision.decision AS decision, {name} AS arm, '' AS previous,"
+        " t.decision.shares AS shares, 'thalweg' AS decided_by, t.decision.reason AS reason,"
+        f" t.decision.evidence AS evidence, t.decision.time_ms AS event_time_ms FROM {prefix}_operator t"
+        " WHERE t.decision IS NOT NULL"
+    )
 
 
 def slice_values(columns: Sequence[str]) -> str | None:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import ScalarFunction, udf
-from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.flink.orphans import end_with_flink
+from thalweg.udfs.flink.reference_rows import prepare_reference
 from thalweg.udfs.flink.statements import NO_TEXT, Column, transport
 from thalweg.udfs.flink.tables import TableReader
 from thalweg.udfs.logic.declaration import Declaration
@@ -100,13 +100,7 @@ def note_queries(
         return queries
     views = {"notes": (events, "thalweg_ms")}
     if d.reference_table is not None:
-        where = f"model {d.name}, option 'reference-table'"
-        table = reader.prepare(d.reference_table, None, d.on_malformed, where)
-        missing = [column.name for column in columns if table.types.get(column.name) != column.sql_type]
-        if missing:
-            what = f"table '{d.reference_table}' lacks {', '.join(missing)}, or has another type there."
-            raise ConfigError([Problem(where, what, "Declare the features as the input table does.")])
-        views["reference"] = (table.view, "CAST(0 AS BIGINT)")
+        views["reference"] = (prepare_reference(t_env, d, reader, columns).view, "CAST(0 AS BIGINT)")
     for name, (view, time) in views.items():
         function = f"{prefix}_{name}"
         notes = _Notes(columns, d.metrics_every.time_ms, name == "reference")

@@ -16,7 +16,7 @@ __all__ = ["ModelStreams", "ModelTables", "create_model"]
 class ModelTables(NamedTuple):
     """The output of one model; None where there is none: no metrics without labels, no snapshots without learning.
 
-    Only a comparison has decisions.
+    Comparisons have decisions, and models that react to drift.
     """
 
     predictions: Table

@@ -92,3 +92,6 @@ class DriftReaction:
             f" were {usual:.3g}. {fate}"
         )
         outcome.alerts.append(Alert(key, "drift", "warning", newest, usual, time_ms, reason))
+        now = cell.engine(self._spec).learned
+        figures = {"newest_error": newest, "usual_error": usual, "learned": learned, "learned_after": now}
+        outcome.decide(key, self._reaction, reason, time_ms, **figures)

@@ -73,6 +73,14 @@ class LabelArrivals:
                 found.append((f"label-delay-ms.{name}", "cumulative", value, total))
         return found
 
+    def merge(self, other: LabelArrivals) -> None:
+        """Add the rows of another part with the same grain and timeout: all counts are exact."""
+        for part, counts in other._parts.items():
+            mine = self._parts.setdefault(part, [0, 0])
+            self._parts[part] = [a + b for a, b in zip(mine, counts, strict=True)]
+        self._closed = [a + b for a, b in zip(self._closed, other._closed, strict=True)]
+        self._delays = self._delays + other._delays
+
     def state(self) -> list[Any]:
         """Return the state as plain values."""
         filled = np.flatnonzero(self._delays)

@@ -50,6 +50,7 @@ LEARNS = tuple(learns for learns, _, _ in _ASKS)
 """Of each kind: whether its label is learned."""
 
 _NO_KEY = Score(None, None, None, "refused", "the model key is null")
+_KNOWN = "replayed: answered, and not learned again, for the model that was published has learned it"
 _PRIOR = "(prior)"
 
 
@@ -166,12 +167,13 @@ class LearningLogic:
         """Take rows one by one; ``changed`` gets the keys whose models have learned."""
         kinds, keys, event_ids, events_ms, times_ms, labels, *features = columns
         origins, names, spec = self._origins, self._names, self.spec
-        prior, waits = origins.prior, self._policy.cadence is not None
+        prior, waits, again = origins.prior, self._policy.cadence is not None, self._policy.replay_scores
         updates = Updates(spec, self._policy, self._upkeep, store.wake, outcome)
         at = -1
         for values in zip(*features, strict=True):
             at += 1
             kind, key, row = kinds[at], keys[at], dict(zip(names, values, strict=True))
+            known = again and key is not None and cells[key].empty() and origins.has_learned(key, times_ms[at])
             if key is None:
                 score, learned = _NO_KEY, 0
                 if kind == LEARN or kind == STEP:
@@ -179,7 +181,7 @@ class LearningLogic:
                     if kind == LEARN and event_ids[at] is None:
                         reason = "the label names no event: its event id is null"
                     outcome.refuse(event_ids[at], times_ms[at], reason, row, labels[at])
-            elif kind == SCORE or kind == SCORE_LATE or cells[key].frozen:
+            elif kind == SCORE or kind == SCORE_LATE or known or cells[key].frozen:
                 cell = cells[key]
                 if waits and updates.due(key, cell, times_ms[at]):
                     changed.add(key)
@@ -227,6 +229,8 @@ class LearningLogic:
             if kind != LEARN:
                 if kind == SCORE_LATE and score.status == "ok":
                     score = score._replace(reason=LATE)
+                elif known and kind == STEP and score.status == "ok":
+                    score = score._replace(reason=_KNOWN)
                 answers.add(
                     event_ids[at], key or "", events_ms[at], score, learned, labels[at] if kind == STEP else None
                 )
@@ -283,6 +287,7 @@ class LearningLogic:
         if engine is not None:
             cell.inherited = inherited
             return
+        outcome.replaced.append(at_ms)
         reason = "the model was built from another declaration and begins anew ('on-spec-change' = 'reset')."
         outcome.alerts.append(Alert(key, "model-reset", "warning", float(len(blob)), 0.0, at_ms, reason))
 

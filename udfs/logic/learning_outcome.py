@@ -1,4 +1,4 @@
-"""What a block of rows, or the passing of time, gives rise to: answers, models to publish, refusals, alerts."""
+"""What a block of rows, or the passing of time, gives rise to: answers, models to publish, refusals, decisions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from thalweg.udfs.engines.base import Score
 
-__all__ = ["Alert", "Answers", "Outcome", "Published", "Refusal"]
+__all__ = ["Alert", "Answers", "Decision", "Outcome", "Published", "Refusal"]
 
 
 class Answers:
@@ -76,14 +76,42 @@ class Alert(NamedTuple):
     reason: str
 
 
+class Decision(NamedTuple):
+    """What has been decided about a model without a person, and on what evidence: a JSON object."""
+
+    decision: str
+    reason: str
+    evidence: str
+    time_ms: int
+
+
 @dataclass
 class Outcome:
-    """All that a block of rows, or the passing of time, gives rise to."""
+    """All that a block of rows, or the passing of time, gives rise to.
+
+    Attributes
+    ----------
+    replaced : list of int
+        When a model has been updated, put back, or put in the place of another one, epoch ms.
+    """
 
     answers: Answers = field(default_factory=Answers)
     published: list[Published] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    replaced: list[int] = field(default_factory=list)
+
+    def decide(self, key: str, decision: str, reason: str, time_ms: int, **figures: float) -> None:
+        """Note what has been decided about the model of a key, with the figures behind it."""
+        evidence = json.dumps({"key": key, **figures}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        self.decisions.append(Decision(decision, reason, evidence, time_ms))
+        if decision != "warn":
+            self.replaced.append(time_ms)
+
+    def versions(self) -> list[int]:
+        """Return after when there are new versions of models, epoch ms: published, updated, put back, or other ones."""
+        return [*self.replaced, *(published.watermark_ms - 1 for published in self.published)]  # of the rows before it
 
     def refuse(self, event_id: str | None, time_ms: int, reason: str, row: Mapping[str, Any], label: Any) -> None:
         """Note a labelled row that could not be learned."""

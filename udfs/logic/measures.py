@@ -74,6 +74,10 @@ def measure(metric: str, kind: str, answers: Answers, weight: Any) -> float | No
 class Totals:
     """Metrics over all rows so far; the same bits however the rows are cut into blocks.
 
+    Parts that were fed apart merge. Counts are then those of one that was fed all rows, to the last bit: so are the
+    bins of ROCAUC and of alert budgets, and the pairs of all metrics of decisions. Sums differ by the rounding of
+    their additions alone. How far ROCAUC can be from the exact area says ``RankHistogram.error_bound``.
+
     Parameters
     ----------
     metrics : sequence of str
@@ -115,6 +119,24 @@ class Totals:
             moved = truth - self._shift
             columns = (weight, weight * np.square(score - truth), weight * moved, weight * np.square(moved))
             self._spread = [_onward(total, column) for total, column in zip(self._spread, columns, strict=True)]
+
+    def merge(self, other: Totals) -> None:
+        """Add the rows of another part, of the same metrics and the same codes of classes."""
+        if self.histogram is not None and other.histogram is not None:
+            self.histogram.counts += other.histogram.counts
+        for metric, (total, count) in other.sums.items():
+            self.sums[metric] = [self.sums[metric][0] + total, self.sums[metric][1] + count]
+        self._bins = self._bins + other._bins
+        for pair, count in other._pairs.items():
+            self._pairs[pair] = self._pairs.get(pair, 0) + count
+        if other._shift is None:
+            return
+        if self._shift is None:
+            self._shift = other._shift
+        count, errors, total, squares = other._spread
+        moved = other._shift - self._shift
+        theirs = (count, errors, total + moved * count, squares + 2 * moved * total + moved * moved * count)
+        self._spread = [mine + added for mine, added in zip(self._spread, theirs, strict=True)]
 
     def value(self, metric: str) -> float | None:
         """Return a metric; None where it has no value so far."""

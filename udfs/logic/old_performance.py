@@ -40,7 +40,7 @@ def old_measures(metrics: Sequence[str], kind: str) -> list[str]:
 
 
 class OldPerformance:
-    """Metrics of old examples, exact whatever the number of workers: each answer is there.
+    """Metrics of old examples, exact whatever the number of workers: the newest answer to each is there.
 
     The windows are ``reference``, the first examples, and ``reservoir``, a sample of all. Beside the metrics there are
 
@@ -63,19 +63,25 @@ class OldPerformance:
 
     def __init__(self, metrics: Sequence[str], kind: str) -> None:
         self._metrics, self._kind = _measured(metrics, kind), kind
-        self._rows: dict[str, list[list[float]]] = {}
+        self._rows: dict[str, dict[str, list[list[float]]]] = {}  # by shard: each answers again when it has to
+        self._changed = False
         self._best: dict[str, float] = {}
 
     def take(self, text: str) -> None:
-        """Take the answers of one shard, as ``OldExamples.answered`` gave them; those of one time come together."""
-        for name, rows in json.loads(text).items():
-            self._rows.setdefault(name, []).extend(rows)
+        """Take the answers of one shard, as ``OldExamples.answered`` gave them, in the place of its older ones."""
+        rows = json.loads(text)
+        shard = rows.pop("shard", "")
+        shards = shard.partition("/")[2]  # of another number of shards nothing is left
+        self._rows = {name: kept for name, kept in self._rows.items() if name.partition("/")[2] == shards}
+        self._rows[shard] = rows
+        self._changed = True
 
     def measures(self) -> list[tuple[str, str, float, int]]:
-        """Return metric, window, value and examples of what came since the last call."""
+        """Return metric, window, value and examples; nothing if no answer has come since the last call."""
         out = []
-        for name in _SETS:
-            rows = np.array(sorted(self._rows.get(name, [])), dtype=np.float64)  # whichever shard was first
+        for name in _SETS if self._changed else ():
+            found = sorted(row for shard in self._rows.values() for row in shard.get(name, []))
+            rows = np.array(found, dtype=np.float64)  # in this order whichever shard was first
             if not len(rows):
                 continue
             for metric in self._metrics:
@@ -89,7 +95,7 @@ class OldPerformance:
                     out.append((f"forgetting.{metric}", name, best - sign * now, len(rows)))
                 if then is not None:
                     out.append((f"backward-transfer.{metric}", name, sign * (now - then), len(rows)))
-        self._rows = {}
+        self._changed = False
         return out
 
     def _figure(self, metric: str, rows: Any) -> float | None:
@@ -99,8 +105,12 @@ class OldPerformance:
 
     def state(self) -> list[Any]:
         """Return the state as plain values."""
-        return [{name: sorted(rows) for name, rows in sorted(self._rows.items())}, self._best]
+        return [dict(sorted(self._rows.items())), self._best, self._changed]
 
     def load(self, state: list[Any]) -> None:
         """Take over what ``state`` gave."""
-        self._rows, self._best = state
+        rows, self._best, *changed = state
+        if changed:
+            self._rows, self._changed = rows, changed[0]
+        else:  # the first version had the answers of all shards together, until the next call of ``measures``
+            self._rows, self._changed = ({"": rows}, True) if rows else ({}, False)

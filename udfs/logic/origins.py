@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
-from thalweg.udfs.engines import build, restore
+from thalweg.udfs.engines import build, check_whole, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner, Score
 from thalweg.udfs.logic.cell import Cell
+from thalweg.udfs.logic.never import NEVER
 from thalweg.udfs.logic.revision import revise
 
 __all__ = ["Kept", "Lookup", "Origins", "blend"]
@@ -22,10 +23,14 @@ _KEEP_WARM = 1000
 
 
 class Kept(NamedTuple):
-    """A model that was published: the JSON of its spec, and what the engine's ``dump`` wrote."""
+    """A model that was published: the JSON of its spec, and what the engine's ``dump`` wrote.
+
+    It has learned all rows before ``until_ms``, by their own time.
+    """
 
     spec: str
     blob: bytes
+    until_ms: int = NEVER
 
 
 class Lookup(Protocol):
@@ -89,6 +94,7 @@ class Origins:
         self._spec, self.strength, self._lookup, self._policy = spec, strength, lookup, policy
         self._nothing: Learner | None = None
         self._warm: dict[str, Learner | None] = {}
+        self._until: dict[str, int] = {}
         self.prior: Cell | None = None
 
     def begin(self, cold: Sequence[str], prior: Callable[[], Cell | None]) -> None:
@@ -107,17 +113,23 @@ class Origins:
             return
         if len(self._warm) > _KEEP_WARM:
             self._warm.clear()
+            self._until.clear()
         wanted = [key for key in {"": None, **dict.fromkeys(cold)} if key not in self._warm]
         found = self._lookup(wanted) if wanted else {}
         for key in wanted:
             kept = found.get(key)
             self._warm[key] = None if kept is None else self._revised(kept)
+            if kept is not None and self._warm[key] is not None:
+                self._until[key] = kept.until_ms
         shared = self._warm.get("")
         if self.prior is not None and self.prior.empty() and shared is not None:
             self.prior.fill(self._spec, cast("Learner", restore(self._spec, shared.dump())))
 
     def _revised(self, kept: Kept) -> Learner | None:
-        return revise(EngineSpec.from_json(kept.spec), self._spec, kept.blob, self._policy)
+        found = revise(EngineSpec.from_json(kept.spec), self._spec, kept.blob, self._policy)
+        if found is not None:
+            check_whole(found)
+        return found
 
     def answering(self, key: str) -> Learner:
         """Return the model that answers for a key without one. It must not learn."""
@@ -133,6 +145,10 @@ class Origins:
             self._nothing = cast("Learner", build(self._spec))
         return self._nothing
 
+    def has_learned(self, key: str, time_ms: int) -> bool:
+        """Return whether the published model that answers for a key without one has learned a row of that time."""
+        return time_ms < self._until.get(key, self._until.get("", NEVER))
+
     def start(self, key: str, cell: Cell) -> None:
         """Put into an empty cell the model with which its key begins to learn, a copy of the one that answered."""
         origin = self.answering(key)
@@ -140,6 +156,7 @@ class Origins:
             cell.fill(self._spec)
         else:
             cell.fill(self._spec, cast("Learner", restore(self._spec, origin.dump())))
+        self._until.pop(key, None)
         self._warm.pop(key, None)  # from here on the key's own snapshots are newer
 
     def blended(self, cell: Cell, row: Mapping[str, Any], own: Score, learned: int) -> Score:

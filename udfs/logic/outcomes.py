@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.logic.evaluation import CORRECTED, NOTE, WITHDRAWN
 from thalweg.udfs.logic.ranked_metrics import half_reciprocal
@@ -28,8 +29,8 @@ def outcome_kinds(slices: Sequence[str] = ()) -> tuple[str, ...]:
     return (*_KINDS, "string") if slices else _KINDS
 
 
-def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str | None = None) -> list[list[Any]]:
-    """Return the columns of ``Evaluator.on_rows`` from those of labelled answers.
+def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str | None = None) -> list[Any]:
+    """Return the columns of ``Evaluator.on_rows`` from those of labelled answers, each a list or an array.
 
     Parameters
     ----------
@@ -45,15 +46,18 @@ def outcome_columns(spec: EngineSpec, columns: Sequence[list[Any]], default: str
         columns = _with_withdrawn(columns, default)
     kinds, _, events_ms, rows_ms, scores, predicted, details, truths, *slices = columns
     read = _reader(spec)
-    rows = [
-        read(score, label, detail, truth)
-        for score, label, detail, truth in zip(scores, predicted, details, truths, strict=True)
-    ]
-    score, truth_number, right, p_true = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
+    if read is _boolean:
+        numbers = _booleans(scores, predicted, truths)
+    else:
+        rows = [
+            read(score, label, detail, truth)
+            for score, label, detail, truth in zip(scores, predicted, details, truths, strict=True)
+        ]
+        numbers = list(map(list, zip(*rows, strict=True))) if rows else [[], [], [], []]
     texts = [predicted, truths] if read is _class else [[], []]
-    fixed = [kinds, events_ms, rows_ms, score, truth_number, right, p_true, *texts, *(slices or [[]])]
+    fixed = [kinds, events_ms, rows_ms, *numbers, *texts, *(slices or [[]])]
     notes = [text if kind == NOTE else None for kind, text in zip(kinds, details, strict=True)] if NOTE in kinds else []
-    return [*fixed, [math.nan if score is None else score for score in scores], notes]
+    return [*fixed, np.array(scores, dtype=np.float64), notes]
 
 
 def _with_withdrawn(columns: Sequence[list[Any]], default: str) -> list[list[Any]]:
@@ -87,6 +91,21 @@ def _boolean(score: float | None, label: str | None, detail: str | None, truth: 
         return _NOTHING
     positive = truth.lower() == "true"
     return score, float(positive), float(label == ("true" if positive else "false")), score if positive else 1.0 - score
+
+
+_CLASSES = {"true": 1.0, "false": 0.0}
+
+
+def _booleans(scores: list[Any], labels: list[Any], truths: list[Any]) -> list[Any]:
+    """Return what ``_boolean`` says of each row, for a whole block: most models are asked yes or no."""
+    score = np.array(scores, dtype=np.float64)  # None is NaN
+    meant = {text: None if text is None else float(text.lower() == "true") for text in set(truths)}
+    truth = np.array([meant[text] for text in truths], dtype=np.float64)
+    known = np.isfinite(truth) & ~np.isnan(score)
+    given = np.array([_CLASSES.get(label, -1.0) for label in labels], dtype=np.float64)
+    truth = np.where(known, truth, 0.0)
+    p_true = np.where(known, np.where(truth > 0.5, score, 1.0 - score), 0.0)
+    return [np.where(known, score, np.nan), truth, known * (given == truth) * 1.0, p_true]
 
 
 def _class(score: float | None, label: str | None, detail: str | None, truth: str | None) -> _Values:

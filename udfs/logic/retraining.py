@@ -126,6 +126,7 @@ class Retraining:
         examples.refused += 1
         cell.exchange(cast("Learner", restore(spec, before)))
         outcome.alerts.append(alert)
+        outcome.decide(key, "rollback", alert.reason, at_ms, learned=learned, learned_after=learned)
         return False
 
     def _fault(

@@ -57,13 +57,26 @@ class Updates:
         loss = loss_of(self._spec, score, example.label)
         drifted = self._watched and cell.drifted(self._spec, loss)
         waited = cell.update_ms
+        learned = cell.version(self._spec)
         updated = self._retraining.take(key, cell, example, time_ms, drifted, self._outcome)
         cell.note(example.event_ms, loss)
         if updated:
+            if drifted and self._cadence.drift:
+                self._tell(key, cell, learned, time_ms)
             self._upkeep.updated(key, cell, time_ms, drifted, self._wake, self._outcome)
         elif cell.update_ms != waited:
             self._wake(key, cell.wake_ms())
         return score
+
+    def _tell(self, key: str, cell: Cell, learned: int, time_ms: int) -> None:
+        """Note that a drift has led to an update."""
+        newest, usual = cell.error_rates()
+        reason = (
+            f"the model has become worse for good after {learned} examples: its newest errors are {newest:.3g}, and"
+            f" were {usual:.3g}. It was updated with what waited ('cadence' = 'on-drift')."
+        )
+        figures = {"newest_error": newest, "usual_error": usual, "learned": learned}
+        self._outcome.decide(key, "retrain", reason, time_ms, **figures, learned_after=cell.version(self._spec))
 
     def due(self, key: str, cell: Cell, now_ms: int) -> bool:
         """Update a model whose time has come, as of that time, and return whether there was anything to do."""

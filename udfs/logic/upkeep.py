@@ -41,6 +41,8 @@ class Policy:
         When models are updated; None: with every label.
     on_drift : str
         As in ``drift_reaction.REACTIONS``.
+    replay_scores : bool
+        Whether rows that a published model has learned before a key began with it are answered alone.
     """
 
     snapshot_every: Every
@@ -50,6 +52,7 @@ class Policy:
     on_spec_change: str = "fail"
     cadence: Cadence | None = None
     on_drift: str = "none"
+    replay_scores: bool = False
 
 
 class Upkeep:
@@ -79,6 +82,7 @@ class Upkeep:
         self, key: str, cell: Cell, time_ms: int, drifted: bool, wake: Callable[[str, int], None], outcome: Outcome
     ) -> None:
         """See to size and the next snapshot after the model has been updated with many examples."""
+        outcome.replaced.append(time_ms)
         size = cell.keep_good(self._spec, cell.engine(self._spec).learned)
         if size > self._policy.max_model_size:
             self._too_large(key, cell, size, time_ms, outcome)
@@ -123,6 +127,7 @@ class Upkeep:
             " features of very different sizes without a scaler, or too high a learning rate."
         )
         outcome.alerts.append(Alert(key, "divergence", "critical", float(learned), 0.0, time_ms, reason))
+        outcome.decide(key, "rollback", reason, time_ms, learned=learned, learned_after=kept)
         return False
 
     def publish(self, key: str, cell: Cell, at_ms: int, outcome: Outcome) -> None:
@@ -154,5 +159,6 @@ class Upkeep:
         severity = "warning" if then == "keep" else "critical"
         outcome.alerts.append(Alert(key, "model-size", severity, float(size), float(limit), at_ms, reason))
         if then == "reset":
+            outcome.replaced.append(at_ms)
             cell.fill(self._spec)
         cell.frozen = then == "freeze"

@@ -27,7 +27,9 @@ class WarmSource(NamedTuple):
     model : str
         Whose snapshots of the topic; empty: those of the model of the same name.
     kafka_config : str
-        File with security settings, lines of name=value in kafka-python's names.
+        Properties file with Kafka's security settings, such as its own tools take.
+    security : tuple of (str, str)
+        Such settings themselves, from a table on the same brokers; in no text.
     """
 
     place: str
@@ -35,6 +37,11 @@ class WarmSource(NamedTuple):
     brokers: str = ""
     model: str = ""
     kafka_config: str = ""
+    security: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields if name != "security")
+        return f"WarmSource({told})"
 
 
 def parse_warm_source(text: str) -> WarmSource:
@@ -60,7 +67,7 @@ def parse_warm_source(text: str) -> WarmSource:
     """
     head, _, tail = text.strip().partition("?")
     is_file = "/" in head or ":" in head or head.endswith(_FILES)
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for part in filter(None, tail.split("&")):
         name, _, value = part.partition("=")
         if is_file:
@@ -82,7 +89,7 @@ def parse_warm_source(text: str) -> WarmSource:
 
 
 def check_revive(name: str, values: Mapping[str, Any], wrong: Callable[[str, str, str], None]) -> None:
-    """Hold ``revive`` against the options that let a key be forgotten, and that put it into Kafka before.
+    """Hold ``revive`` against the options that let a key be forgotten, and ``replay`` against ``warm-start``.
 
     Parameters
     ----------
@@ -93,6 +100,9 @@ def check_revive(name: str, values: Mapping[str, Any], wrong: Callable[[str, str
     wrong : callable
         Takes an option, what is wrong with it, and the remedy.
     """
+    if values["replay"] == "score" and values["warm-start"] is None:
+        what = "is given without 'warm-start': there is no model that has learned anything before."
+        wrong("replay", what, "Name where the model was published in 'warm-start', or remove it.")
     if values["revive"] == "never":
         return
     source: WarmSource | None = values["warm-start"]

@@ -21,6 +21,7 @@ __all__ = ["check_watch"]
 # A model that is worse than knowing nothing, or than it was, is wrong in every use; any bound of a metric depends on
 # the use. The sample is large, because each model begins worse than what knows nothing.
 _DEFAULT_RULES = "vs-baseline < 0 for 1 h min-samples 1000; drift > 0"
+_REFERENCE_ROWS = 1000
 _OF_INPUT = re.compile(r"(?:psi|ks|null-rate|out-of-range|new-values)\((.*)\)")
 
 
@@ -52,6 +53,14 @@ def check_watch(
         what = f"is {half_life}, more than a fifth of 'metrics-window', {window}: too much weight would be cut off."
         wrong("metrics-half-life", what, f"Give at most {window // 5}, or a larger window.")
     late = labelled and values["label-table"] is not None and task == "classification"
+    if values["reference-label"] is not None:
+        if values["reference-table"] is None:
+            what = "is given without 'reference-table', whose column it names."
+            wrong("reference-label", what, "Name the table with labelled rows, or remove it.")
+        elif "old-examples" not in options:
+            values["old-examples"] = _REFERENCE_ROWS
+        elif not values["old-examples"]:
+            wrong("reference-label", "is given with 'old-examples' = '0'.", "Remove one of the two.")
     old = tuple(values["metrics"]) if values["old-examples"] else ()
     if old and not labelled:
         wrong("old-examples", "is given without 'label': there are none.", "Name the label column, or remove it.")
@@ -83,8 +92,9 @@ def _inputs(
         named = (*(name for name in named if name in kinds), SCORE)
     found = [match[1] for rule in rules if (match := _OF_INPUT.fullmatch(rule.metric))]
     watched = dict.fromkeys((*named, *(name for name in found if name in kinds)))
-    if values["reference-table"] is not None and not set(watched) - {SCORE}:
-        wrong("reference-table", "is given, and no input is watched.", "Add 'watch-inputs' = 'all', or remove it.")
+    if values["reference-table"] is not None and values["reference-label"] is None and not set(watched) - {SCORE}:
+        remedy = "Add 'watch-inputs' = 'all', or 'reference-label' if its rows have labels, or remove it."
+        wrong("reference-table", "is given, and no input is watched.", remedy)
     return tuple((name, kinds[name]) for name in watched)
 
 

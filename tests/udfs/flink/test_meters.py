@@ -15,7 +15,7 @@ from thalweg.udfs.flink import river_functions
 from thalweg.udfs.flink.functions import decode_function
 from thalweg.udfs.flink.meters import Meters, group_of
 from thalweg.udfs.flink.operators import EvaluationOperator, LearningOperator
-from thalweg.udfs.logic.learning import LEARN, learning_kinds
+from thalweg.udfs.logic.learning import LEARN, SCORE_LATE, learning_kinds
 from thalweg.udfs.logic.outcomes import outcome_kinds
 from thalweg.udfs.logic.packing import pack_columns
 from thalweg.udfs.logic.telemetry import METRICS
@@ -76,6 +76,17 @@ def test_a_label_that_cannot_be_learned_is_told() -> None:
     told = flink.group.read()
     assert told["thalweg_refused", "delay"] == 2
     assert told["thalweg_learned", "delay"] == 0
+    assert told["thalweg_late", "delay"] == 0
+
+
+def test_an_event_behind_the_watermark_is_counted_and_not_learned() -> None:
+    flink = Measured(LearningOperator(declaration(MODEL, key="k"), True))
+    flink.advance(10)
+    row: list[list[Any]] = [[SCORE_LATE], ["a"], ["e"], [1], [1], [None], [1.0], [1.0], [1.0]]
+    kinds = learning_kinds(flink.operator._declaration.spec)
+    flink.element(pack_columns(list(zip(kinds, row, strict=True)), 1))
+    told = flink.group.read()
+    assert (told["thalweg_late", "delay"], told["thalweg_learned", "delay"]) == (1, 0)
 
 
 def test_a_block_that_is_taken_in_parts_counts_its_new_models_once() -> None:

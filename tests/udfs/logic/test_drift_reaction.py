@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_one_alert_tells_soon_what_became_of_the_model(reaction: str) -> None:
         "replace": 10 < learned < 600,
         "rollback": learned % 512 < 10 < FLIP - 600 < learned,
     }[reaction]
+
+
+@pytest.mark.parametrize("reaction", ["warn", "reset", "replace", "rollback"])
+def test_each_reaction_is_a_decision_with_its_reason_and_figures(reaction: str) -> None:
+    logic = LearningLogic(spec(TREE), Policy(Every(None, 1 << 40), 1 << 26, on_drift=reaction))
+    outcome = logic.on_rows(rows(*stream()), Store())
+    drifts = [alert for alert in outcome.alerts if alert.alert == "drift"]
+    assert [(d.decision, d.time_ms, d.reason) for d in outcome.decisions] == [
+        (reaction, alert.time_ms, alert.reason) for alert in drifts
+    ]
+    assert drifts
+    for decision, alert in zip(outcome.decisions, drifts, strict=True):
+        figures = json.loads(decision.evidence)
+        assert figures["key"] == "k"
+        assert (figures["newest_error"], figures["usual_error"]) == (alert.value, alert.threshold)
+        assert (figures["learned_after"] == figures["learned"]) == (reaction == "warn")
+    assert outcome.versions() == ([] if reaction == "warn" else [alert.time_ms for alert in drifts])
 
 
 def test_a_model_that_is_replaced_or_begins_anew_knows_the_new_world_sooner() -> None:

@@ -114,6 +114,7 @@ def test_a_model_that_diverges_is_rolled_back_and_an_alert_tells() -> None:
     given = [(LEARN, "k", f"e{n}", n, n, 1.0 if n % 2 else -1e6, 1e6 + n) for n in range(2000)]
     outcome = logic.on_rows(rows(*given), store)
     assert {a.alert for a in outcome.alerts} == {"divergence"}
+    assert {decision.decision for decision in outcome.decisions} == {"rollback"}
     outcome = logic.on_time(1 << 60, store)
     assert len(outcome.published) == 1
     restored: Any = restore(the_spec, outcome.published[0].blob)

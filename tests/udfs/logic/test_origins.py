@@ -156,3 +156,57 @@ def test_the_prior_is_out_of_the_answers_when_the_key_has_enough(strength: int) 
     own = store["k0"].engine(spec()).score([row])[0].score
     outcome = logic.on_rows(rows((SCORE, "k0", "e", 999, 999, None, 1.0, 5.0)), store)
     assert (outcome.answers.columns[3][0] == own) is (strength == 1)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 99), cut=st.integers(20, 180), size=st.integers(1, 90), through_bytes=st.booleans())
+def test_a_replay_from_the_start_is_answered_and_learned_once(
+    seed: int, cut: int, size: int, through_bytes: bool
+) -> None:
+    """A job that begins with what another one has published, and reads the whole topic once more."""
+    given_rows = labelled(200, 3, seed)
+    whole, store = LearningLogic(spec(), Policy(Every(None, cut), 1 << 26)), Store()
+    published: dict[str, Kept] = {}
+    for row in given_rows:
+        outcome = whole.on_rows(rows(row), store)
+        for found in outcome.published:
+            if found.watermark_ms == cut:  # later ones have not come to be
+                published[found.key] = Kept(spec().to_json(), found.blob, found.watermark_ms)
+
+    def lookup(keys: Sequence[str]) -> Mapping[str, Kept]:
+        return {key: published[key] for key in keys if key in published}
+
+    policy = Policy(RARELY, 1 << 26, replay_scores=True)
+    again, mine = LearningLogic(spec(), policy, lookup), Store(through_bytes)
+    given_answers = []
+    for at in range(0, 200, size):
+        given_answers += answers(again.on_rows(rows(*given_rows[at : at + size]), mine))
+    assert {key: cell.engine(spec()).dump() for key, cell in mine.items()} == {
+        key: cell.engine(spec()).dump() for key, cell in store.items()
+    }
+    replayed = [answer for answer, row in zip(given_answers, given_rows, strict=True)
+                if row[1] in published and row[4] < cut]  # fmt: skip
+    assert replayed
+    assert {answer[2] for answer in replayed} <= {"ok"}
+    twice = LearningLogic(spec(), Policy(RARELY, 1 << 26), lookup)
+    other = Store()
+    twice.on_rows(rows(*given_rows), other)
+    key = next(iter(published))
+    assert other[key].engine(spec()).learned > store[key].engine(spec()).learned
+
+
+def test_what_was_replayed_says_so_and_a_label_alone_says_nothing() -> None:
+    model: Any = build(spec())
+    for n in range(10):
+        model.learn({"a": float(n), "b": 1.0}, n % 2 == 0)
+    kept = Kept(spec().to_json(), model.dump(), 100)
+    logic = LearningLogic(spec(), Policy(RARELY, 1 << 26, replay_scores=True), lambda keys: {"k": kept})
+    kinds, times = (STEP, LEARN, STEP, SCORE), (99, 99, 100, 101)
+    given_rows = [
+        (kind, "k", "e", ms, ms, kind != SCORE or None, 1.0, 1.0) for kind, ms in zip(kinds, times, strict=True)
+    ]
+    outcome = logic.on_rows(rows(*given_rows), Store())
+    _, _, _, _, _, _, statuses, reasons, learned, _ = outcome.answers.columns
+    assert statuses == ["ok"] * 3
+    assert ["replayed" in reason for reason in reasons] == [True, False, False]
+    assert learned == [10, 10, 11]

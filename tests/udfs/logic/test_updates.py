@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -85,6 +86,12 @@ def test_a_model_is_updated_when_its_loss_drifts() -> None:
     versions = sorted({answer[3] for answer in answers(outcome)})
     assert [version for version in versions if version <= 2000] == [0, 500, 1000, 1500, 2000]
     assert any(2000 < version < 2500 for version in versions)
+    first = outcome.decisions[0]
+    assert (first.decision, 2000 < first.time_ms < 2500) == ("retrain", True)
+    assert "'cadence' = 'on-drift'" in first.reason
+    figures = json.loads(first.evidence)
+    assert figures["newest_error"] > figures["usual_error"]
+    assert figures["learned"] == 2000 < figures["learned_after"]
 
 
 def test_a_full_buffer_is_learned_whatever_the_time() -> None:
@@ -123,6 +130,7 @@ def test_an_update_that_makes_a_model_unwell_is_taken_back() -> None:
     steps = [(STEP, "k", f"e{n}", n, n, 1.0 if n % 2 else -1e6, 1e6 + n if n >= 100 else 0.001 * n) for n in range(250)]
     outcome = logic.on_rows(rows(*steps), store)
     assert {alert.alert for alert in outcome.alerts} == {"divergence"}
+    assert {decision.decision for decision in outcome.decisions} == {"rollback"}
     assert store["k"].engine(the_spec).healthy()
     assert store["k"].engine(the_spec).learned == 100
 

@@ -43,6 +43,7 @@ def test_files_and_topics_are_told_apart() -> None:
         ({**REVIVING, "warm-start": "/m.avro"}, "'revive'.*no later snapshots.*this job's snapshots"),
         ({**REVIVING, "warm-start": f"{TOPIC}&model=other"}, "'revive'.*not this model's.*Remove"),
         ({"revive": "snapshot"}, "'revive'.*without 'warm-start'"),
+        ({"replay": "score"}, "'replay'.*without 'warm-start'"),
         ({"revive": "snapshot", "warm-start": TOPIC}, "'revive'.*without 'state-ttl'"),
         ({**REVIVING, "snapshot-every": "100 events"}, "'revive'.*before its last snapshot is in Kafka"),
         ({**REVIVING, "snapshot-every": "1 h"}, "'revive'.*before its last snapshot is in Kafka"),

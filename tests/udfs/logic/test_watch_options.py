@@ -69,3 +69,21 @@ def test_inputs_that_do_not_fit_are_told(options: dict[str, str], named: str) ->
     with pytest.raises(ConfigError) as error:
         declared("DOUBLE" if "task" in options else "BOOLEAN", **options)
     assert named in str(error.value)
+
+
+def test_a_labelled_reference_needs_its_table_and_room() -> None:
+    found = declared(reference_table="r", reference_label="truth")
+    assert (found.reference_label, found.old_examples, found.watch.attention.inputs) == ("truth", 1000, ())
+    assert declared(reference_table="r", reference_label="truth", old_examples="50").old_examples == 50
+    for options, named in (
+        ({"reference_label": "truth"}, "option 'reference-label': is given without 'reference-table'"),
+        ({"reference_table": "r", "reference_label": "y", "old_examples": "0"}, "is given with 'old-examples' = '0'"),
+        ({"reference_table": "r"}, "or 'reference-label' if its rows have labels"),
+        (
+            {"reference_table": "r", "reference_label": "y", "label": "", "task": "anomaly"},
+            "option 'old-examples': is given without 'label'",
+        ),
+    ):
+        with pytest.raises(ConfigError) as error:
+            declared("DOUBLE" if "task" in options else "BOOLEAN", **options)
+        assert named in str(error.value)
