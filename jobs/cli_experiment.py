@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.jobs.cli_follow import follow
+from thalweg.jobs.client_config import brokers_option, security
 from thalweg.jobs.output import json_option, print_json, print_table
+from thalweg.jobs.signing_options import signer, signing_option
 
 __all__ = ["experiment"]
 
 _ACK_S = 30.0
-_brokers = click.option("--brokers", default="127.0.0.1:9092", show_default=True, help="host:port, ...")
 
 
 def _user() -> str:
@@ -35,7 +37,7 @@ def _order_options(command: Callable[..., Any]) -> Callable[..., Any]:
     at = click.option(
         "--at", help="From when on it holds, in the time of the stream: ISO 8601 or epoch ms. Default: now."
     )
-    return reason(by(at(topic(_brokers(json_option(command))))))
+    return reason(by(at(topic(brokers_option(signing_option(json_option(command)))))))
 
 
 @click.group()
@@ -46,6 +48,7 @@ def experiment() -> None:
     Example:
       thalweg experiment status delay
       thalweg experiment promote delay delay_v2 --reason "agreed in the review"
+      thalweg experiment follow delay --arm delay_v1=1 --arm delay_v2=2
     """
 
 
@@ -53,7 +56,7 @@ def experiment() -> None:
 @click.argument("name")
 @click.option("--decisions", default="thalweg.decision.v1", show_default=True, help="Topic of <name>_decisions.")
 @click.option("--metrics", default="thalweg.metric.v1", show_default=True, help="Topic of <name>_metrics.")
-@_brokers
+@brokers_option
 @json_option
 def status(name: str, decisions: str, metrics: str, brokers: str, as_json: bool) -> None:
     """Show the models of the comparison NAME: traffic, metric with its interval, evidence, verdict, what comes next.
@@ -66,8 +69,9 @@ def status(name: str, decisions: str, metrics: str, brokers: str, as_json: bool)
     from thalweg.connector.kafka import read_topic
     from thalweg.jobs.experiment_report import COLUMNS, experiment_names, experiment_status
 
-    told = [record for record, _ in read_topic(brokers, decisions, "decision")]
-    found = experiment_status(name, told, (record for record, _ in read_topic(brokers, metrics, "metric")))
+    told = [record for record, _ in read_topic(brokers, decisions, "decision", **security())]
+    measured = (record for record, _ in read_topic(brokers, metrics, "metric", **security()))
+    found = experiment_status(name, told, measured)
     if found["last"] is None and not found["models"]:
         known = ", ".join(experiment_names(told)) or "none yet"
         remedy = (
@@ -185,10 +189,15 @@ def _give(
         "reason": reason,
         "issued_ms": time.time_ns() // 1_000_000 if at is None else _moment(at),
     }
+    key = signer()
+    if key is not None:
+        from thalweg.connector.orders import sign_order
+
+        record = sign_order(record, key)
     value = encode("control", record)
-    with open_topic(brokers, topic, {}):
+    with open_topic(brokers, topic, security()):
         pass  # an order to a topic that nobody reads would be lost without a word
-    with open_client(KafkaProducer, brokers, {}, linger_ms=0) as producer:
+    with open_client(KafkaProducer, brokers, security(), linger_ms=0) as producer:
         producer.send(topic, value, key=name.encode()).get(timeout=_ACK_S)
     if as_json:
         print_json(record)
@@ -209,3 +218,6 @@ def _moment(text: str) -> int:
         what = f"'{text}' is no time."
         raise ConfigError([Problem("--at", what, "Write 2025-06-01T12:00:00Z, or epoch ms.")]) from error
     return round((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() * 1000)
+
+
+experiment.add_command(follow)

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["COLUMNS", "experiment_names", "experiment_status"]
 
-COLUMNS = ("model", "role", "traffic", "served", "metric", "against the default", "evidence", "verdict")
+COLUMNS = ("model", "role", "traffic", "served", "metric", "latency p99", "against the default", "evidence", "verdict")
 """Of the table of models."""
 
 # Figures of an arm that are no loss: what is left is the metric that the models are compared by.
@@ -21,8 +21,8 @@ _Record = Mapping[str, Any]
 
 
 def experiment_names(decisions: Iterable[_Record]) -> list[str]:
-    """Return the comparisons that have decisions, the start being the first one."""
-    return sorted({record["model"] for record in decisions})
+    """Return the comparisons that have decisions, the start being the first one; models decide about themselves."""
+    return sorted({record["model"] for record in decisions if record["arm"] != record["model"]})
 
 
 def experiment_status(name: str, decisions: Iterable[_Record], metrics: Iterable[_Record]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _model(
 ) -> dict[str, Any]:
     """Return one row of the table, with the numbers behind it."""
     values = {metric: value for metric, (_, value, _) in own.items()}
-    loss = next((m for m in own if m not in _OTHER and not m.startswith("latency_") and "." not in m), None)
+    loss = next((m for m in own if m not in _OTHER and not m.startswith(("latency_", "cost_")) and "." not in m), None)
     better, lower, upper = (values.get(f"difference{end}") for end in ("", ".lower", ".upper"))
     lower, upper = (better if end is None else end for end in (lower, upper))
     stops = [record["reason"] for record in told if (record["decision"], record["arm"]) == ("stop", arm)]
@@ -111,6 +111,7 @@ def _model(
         "traffic": "-" if share is None else f"{share:g} %",
         "served": "-" if "served" not in own else f"{values['served']:,.0f}",
         "metric": "-" if loss is None else f"{loss} {_interval(values, loss)}, {own[loss][2]:,} events",
+        "latency p99": "-" if "latency_p99" not in values else f"{values['latency_p99']:.3g} ms",
         "against the default": "-" if is_default or better is None else _interval(values, "difference", signed=True),
         "evidence": "-" if is_default or "evidence" not in values else f"{values['evidence']:.1%}",
         "verdict": verdict,

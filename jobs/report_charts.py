@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from xml.etree.ElementTree import Element, SubElement
 
 __all__ = ["Line", "Mark", "bar_chart", "clean", "figure_number", "line_chart", "moment", "square_chart"]
@@ -19,13 +19,15 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 30
 _COLOURS = 6
 _TINY = 1e-200
 _DRAWN = 600  # points of a line; a screen shows no more
+_Point = TypeVar("_Point")
 
 
 class Line(NamedTuple):
-    """A line: its name and its points, x in epoch ms."""
+    """A line: its name, its points, x in epoch ms, and around it an interval (x, lower, upper) where there is one."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float, float]] = ()
 
 
 class Mark(NamedTuple):
@@ -80,8 +82,9 @@ def moment(at_ms: float) -> str:
 def line_chart(title: str, description: str, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> Element:
     """Return lines over time; ``description`` is what a reader hears who does not see it."""
     svg = _svg(title, description, _WIDTH, _HEIGHT)
-    xs = [x for line in lines for x, _ in line.points]
+    xs = [x for line in lines for x, _ in line.points] + [x for line in lines for x, _, _ in line.band]
     ys = [y for line in lines for _, y in line.points]
+    ys += [end for line in lines for _, *ends in line.band for end in ends]
     x_of = _Scale(min(xs), max(xs), _LEFT, _WIDTH - _RIGHT)
     low, high, ticks = _ticks(min(ys), max(ys))
     y_of = _Scale(low, high, _HEIGHT - _BOTTOM, _TOP)
@@ -104,9 +107,15 @@ def line_chart(title: str, description: str, lines: Sequence[Line], marks: Seque
             )
             SubElement(drawn, "title").text = clean(f"{moment(mark.at_ms)}: {mark.name}")
     for number, line in enumerate(lines):
-        step = max(1, math.ceil(len(line.points) / _DRAWN))
-        shown = [*line.points[::step], *([line.points[-1]] if (len(line.points) - 1) % step else [])]
         colour = f"s{number % _COLOURS}"
+        if len(line.band) > 1:
+            edge = [(x, upper) for x, _, upper in _thinned(line.band)]
+            edge += [(x, lower) for x, lower, _ in reversed(_thinned(line.band))]
+            path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in edge)
+            SubElement(svg, "polygon", {"points": path, "class": f"band {colour}"})
+        if not line.points:  # it keeps its colour, for it has a line in the chart beside this one
+            continue
+        shown = _thinned(line.points)
         if len(shown) == 1:
             ((x, y),) = shown
             SubElement(
@@ -117,6 +126,12 @@ def line_chart(title: str, description: str, lines: Sequence[Line], marks: Seque
         drawn = SubElement(svg, "polyline", {"points": path, "class": f"line {colour}"})
         SubElement(drawn, "title").text = clean(line.name)
     return svg
+
+
+def _thinned(points: Sequence[_Point]) -> list[_Point]:
+    """Return as many of the points as a screen can show, the first and the last one among them."""
+    step = max(1, math.ceil(len(points) / _DRAWN))
+    return [*points[::step], *([points[-1]] if (len(points) - 1) % step else [])]
 
 
 def bar_chart(title: str, description: str, bars: Sequence[tuple[str, float]]) -> Element:

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from thalweg.jobs.report_charts import clean, moment
 from thalweg.jobs.report_data import ReportData
 from thalweg.jobs.report_elements import paragraph, section, table
+from thalweg.jobs.report_experiment import EXPERIMENT_SECTIONS
 from thalweg.jobs.report_sections import SECTIONS, summary_row
 
 __all__ = ["report_page"]
@@ -28,7 +29,8 @@ th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px so
   font-weight: normal; } thead th { font-weight: 600; } .number { font-variant-numeric: tabular-nums; }
 figure { margin: 1.5rem 0; } svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint);
   font-size: 11px; } .grid { stroke: var(--rule); } .diagonal { stroke-dasharray: 4 4; stroke: var(--faint); }
-.line { fill: none; stroke-width: 1.8; } .mark { stroke-width: 1.5; stroke-dasharray: 3 3; }
+.line { fill: none; stroke-width: 1.8; } .band { stroke: none; fill-opacity: .16; }
+.mark { stroke-width: 1.5; stroke-dasharray: 3 3; }
 .alert { stroke: var(--alert); }
 .version { stroke: var(--faint); } .key { margin-left: .9rem; white-space: nowrap; }
 .key::before { content: ""; display: inline-block; width: 1.1em; margin-right: .35em; border-top: 3px solid;
@@ -36,7 +38,7 @@ figure { margin: 1.5rem 0; } svg { width: 100%; height: auto; display: block; } 
 a { color: var(--c0); } details { margin-top: .5rem; } summary { cursor: pointer; color: var(--faint); }
 """
 _COLOURS = "".join(
-    f".line.s{at} {{ stroke: var(--c{at}); }} .dot.s{at}, .bar.s{at} {{ fill: var(--c{at}); }}"
+    f".line.s{at} {{ stroke: var(--c{at}); }} .dot.s{at}, .bar.s{at}, .band.s{at} {{ fill: var(--c{at}); }}"
     f" .key.s{at}::before {{ border-color: var(--c{at}); }}\n"
     for at in range(6)
 )
@@ -75,7 +77,9 @@ def report_page(data: ReportData, title: str, made_ms: int) -> str:
     contents = SubElement(SubElement(main, "nav", {"aria-label": "Models"}), "ul")
     for at, (name, found) in enumerate(models):
         SubElement(SubElement(contents, "li"), "a", {"href": f"#model-{at}"}).text = clean(name)
-        filled = [(heading, make(found)) for heading, make in SECTIONS]
+        tried = data.experiments.get(name)
+        filled = [] if tried is None else [(heading, make(name, tried)) for heading, make in EXPERIMENT_SECTIONS]
+        filled += [(heading, make(found)) for heading, make in SECTIONS]
         part = section(2, name, [section(3, heading, parts) for heading, parts in filled if parts])
         part.set("id", f"model-{at}")
         main.append(part)

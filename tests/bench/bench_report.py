@@ -1,8 +1,8 @@
 """The page of ``thalweg report`` in headless Chromium: light, dark and on paper, with what the browser complains of.
 
-The page is that of ``tests/report_sample.py``, with a model whose name is hostile. Chromium is looked for on the path
-(Debian's package ``chromium``); its log is read for messages of the console, a network that is switched off shows what
-a page would load. ``--data`` is the folder for the pictures.
+The page is that of ``tests/report_sample.py`` and ``tests/experiment_sample.py``, with hostile names. Chromium is
+looked for on the path (Debian's package ``chromium``); its log is read for messages of the console, a network that is
+switched off shows what a page would load. ``--data`` is the folder for the pictures.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from experiment_sample import experiment_records
 from report_sample import BASE_MS, sample_records
 from thalweg.jobs.report_data import ReportData
 from thalweg.jobs.report_page import report_page
@@ -37,7 +38,7 @@ def run(data: Path | None, rows: int | None) -> dict[str, Any]:
         raise SystemExit("Chromium is missing: install it (Debian: the package chromium).")
     began = time.perf_counter()
     found = ReportData()
-    for kind, record in sample_records(rows or 72):
+    for kind, record in [*experiment_records(rows or 72), *sample_records(rows or 72)]:
         found.add(kind, record)
     text = report_page(found, "How the models have done", BASE_MS)
     seconds = time.perf_counter() - began

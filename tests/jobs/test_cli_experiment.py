@@ -44,6 +44,8 @@ METRICS = [
     metric("v1", "LogLoss.lower", 0.45),
     metric("v1", "LogLoss.upper", 0.55),
     metric("v1", "served", 700),
+    metric("v1", "latency_p99", 12.34),
+    metric("v1", "cost_p50", 0.02),
     metric("v1", "default", 1),
     *(metric("v2", name, value) for name, value in (("LogLoss", 0.4), ("served", 200), ("evidence", 0.93))),
     *(metric("v2", f"difference{end}", value) for end, value in (("", 0.1), (".lower", 0.02), (".upper", 0.18))),
@@ -60,6 +62,7 @@ def test_the_table_says_who_serves_whom_and_what_is_known() -> None:
     assert [row["role"] for row in rows.values()] == ["default", "candidate", "candidate", "shadow"]
     assert [row["traffic"] for row in rows.values()] == ["70 %", "20 %", "10 %", "0 %"]
     assert rows["v1"]["metric"] == "LogLoss 0.5 (0.45 to 0.55), 500 events"
+    assert [rows[name]["latency p99"] for name in ("v1", "v2")] == ["12.3 ms", "-"]
     assert rows["v2"]["against the default"] == "+0.1 (+0.02 to +0.18)"
     assert rows["v2"]["evidence"] == "93.0%"
     assert [row["verdict"] for row in rows.values()] == [

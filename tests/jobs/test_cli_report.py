@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from click.testing import CliRunner, Result
+from experiment_sample import experiment_records
 from kafka import KafkaProducer
 from report_sample import sample_records
 from test_report_page import Page
@@ -22,10 +23,10 @@ def report(*words: str | Path) -> Result:
 
 
 def test_a_report_is_written_from_the_topics_of_an_application(broker: str, topic_name: str, tmp_path: Path) -> None:
-    kinds = ("metric", "prediction", "alert", "label")
+    kinds = ("metric", "prediction", "alert", "label", "decision")
     create_topics(broker, {topic(topic_name, kind): {} for kind in kinds})
     producer, sent = KafkaProducer(bootstrap_servers=broker), dict.fromkeys(kinds, 0)
-    for kind, record in sample_records(6):
+    for kind, record in [*sample_records(6), *experiment_records(6)]:
         producer.send(topic(topic_name, kind), encode(kind, record))
         sent[kind] += 1
     producer.send(topic(topic_name, "metric"), b"\1junk")
@@ -36,15 +37,16 @@ def test_a_report_is_written_from_the_topics_of_an_application(broker: str, topi
     assert found.exit_code == 0, found.output
     told = json.loads(found.stdout)
     assert told["records"] == sent
-    assert len(told["models"]) == 2
+    assert len(told["models"]) == 3
     text = out.read_text("utf-8")
     assert len(text.encode()) == told["bytes"]
     titles = [title for level, title in Page(text).headings if level == "h3"]
     assert titles.count("Calibration") == 2
+    assert titles.count("Who answers") == 1
     assert "1 unreadable records." in text
 
     some = report("--metrics", topic(topic_name, "metric"), "--brokers", broker, "--out", out, "--title", "A <b>day")
-    assert "2 models" in some.stdout
+    assert "3 models" in some.stdout
     titles = [title for level, title in Page(out.read_text("utf-8")).headings if level == "h3"]
     assert "Calibration" not in titles
     assert "A &lt;b&gt;day" in out.read_text("utf-8")

@@ -23,7 +23,7 @@ VOID = {"meta"}
 KNOWN = {
     "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "nav", "ul", "li", "a", "section",
     "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "span", "details",
-    "summary", "svg", "desc", "line", "polyline", "circle", "rect", "text",
+    "summary", "svg", "desc", "line", "polyline", "polygon", "circle", "rect", "text",
 }  # fmt: skip
 ATTRIBUTES = {
     "lang", "charset", "http-equiv", "content", "name", "class", "scope", "href", "id", "aria-label", "viewBox", "role",

@@ -13,8 +13,9 @@ from thalweg.udfs.engines import build, engine_class
 from thalweg.udfs.flink.comparison_flow import build_comparison
 from thalweg.udfs.flink.flow import Built, build_flow
 from thalweg.udfs.flink.program_models import ModelTables, create_model
+from thalweg.udfs.flink.shared_security import with_table_security
 from thalweg.udfs.flink.tables import Declared, TableReader, read_model
-from thalweg.udfs.logic.compare_declaration import CompareDeclaration, arm_names, declare_comparison, shadow_budget
+from thalweg.udfs.logic.compare_declaration import CompareDeclaration, arm_names, arm_role, declare_comparison
 from thalweg.udfs.logic.declaration import Declaration, declare
 
 __all__ = ["Models", "attach"]
@@ -87,10 +88,10 @@ class Models:
             except ConfigError as error:
                 problems += error.problems
         for name, declaration in sound.items():
-            carried = [column for c in comparisons if declaration in c.arms for column in c.carried()]
             try:
-                budget_ms = shadow_budget(name, comparisons)
-                self._flows[name] = build_flow(self._t_env, declaration, self._reader, carried, budget_ms)
+                role = arm_role(name, comparisons)
+                declaration = with_table_security(self._t_env, declaration)
+                self._flows[name] = build_flow(self._t_env, declaration, self._reader, role)
             except ConfigError as error:
                 problems += error.problems
         for comparison in comparisons:
@@ -102,6 +103,10 @@ class Models:
         if problems:
             raise ConfigError(dict.fromkeys(problems))
         self._built.update(found)
+
+    def declaration(self, name: str) -> Declaration:
+        """Return what ``CREATE MODEL`` declared of a model that compares no others, checked; raises like ``build``."""
+        return _declaration(name, read_model(self._t_env, name))
 
     def _known(self) -> set[str]:
         return {*self._t_env.list_models(), *self._t_env.list_temporary_models()}

@@ -80,7 +80,7 @@ class _Comparison:
         env.create_temporary_view(rows, env.from_data_stream(stream, _passing()))
         names = ", ".join(map(quote_name, env.from_path(rows).get_schema().get_field_names()[: len(KINDS)]))
         keyed = keyed_blocks(env, f"SELECT {names} FROM {rows}", KINDS, None, 1, f"{self._prefix}_compare_pack", ttl_ms)
-        out = keyed.process(ComparisonOperator(d.plan, layout), comparison_type())
+        out = keyed.process(ComparisonOperator(d.plan, layout, d.control_keys), comparison_type())
         out.name(f"{d.name}: compare")
         out.uid(f"thalweg-{d.name}-comparison")
         env.create_temporary_view(f"{self._prefix}_operator", env.from_data_stream(out, _passing()))
@@ -107,6 +107,8 @@ class _Comparison:
                     None if d.unit is None else places[d.unit],
                     tuple(places[name] for name in d.plan.slices),
                     tuple(places[name] for name in inside) or None,
+                    # Who did not buy brought nothing; by what that is to be divided, nobody knows.
+                    0.0 if d.arms[0].label_table is not None and len(d.rewards()) == 1 else None,
                 )
             )
         if problems:

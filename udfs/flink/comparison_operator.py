@@ -9,8 +9,10 @@ from typing import Any
 from pyflink.common import Row, Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
+from thalweg.connector.signing import open_trust
 from thalweg.udfs.flink.comparison_rows import KINDS, Carried, machine_columns
 from thalweg.udfs.flink.orphans import end_with_flink
+from thalweg.udfs.flink.vouched_orders import vouched
 from thalweg.udfs.flink.waiting import WaitingRows
 from thalweg.udfs.logic.comparison import ANSWER, COMMAND, ROW_ORDER, Comparison, Decision, Outcome, Plan
 
@@ -61,16 +63,20 @@ class ComparisonOperator(KeyedProcessFunction):
         What the machine is told.
     layout : sequence of Carried
         Where each model's answers carry the unit and the slices.
+    control_keys : sequence of str
+        Where the keys lie whose orders are obeyed; empty, everybody's are.
     """
 
-    def __init__(self, plan: Plan, layout: Sequence[Carried]) -> None:
-        self._plan, self._layout = plan, tuple(layout)
+    def __init__(self, plan: Plan, layout: Sequence[Carried], control_keys: Sequence[str] = ()) -> None:
+        self._plan, self._layout, self._control_keys = plan, tuple(layout), tuple(control_keys)
 
     def open(self, runtime_context: RuntimeContext) -> None:
         end_with_flink()
         self._state = runtime_context.get_state(ValueStateDescriptor("comparison", Types.PICKLED_BYTE_ARRAY()))
         self._default = runtime_context.get_state(ValueStateDescriptor("default", Types.STRING()))
         self._waiting = WaitingRows(runtime_context, KINDS, ROW_ORDER)
+        where = f"model {self._plan.name}, option 'control-keys'"
+        self._trust = open_trust(self._control_keys, bool(self._control_keys), where)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         columns = self._waiting.put(value[0], ctx)
@@ -83,7 +89,7 @@ class ComparisonOperator(KeyedProcessFunction):
     def _take(self, columns: list[list[Any]], now_ms: int | None, ctx: Any) -> Iterator[Row]:
         machine = self._machine()
         if columns[0]:
-            seen = machine_columns(columns, self._layout)
+            seen = vouched(machine_columns(columns, self._layout), self._plan.name, self._trust)
             outcome = machine.on_rows(seen)
             yield from self._served(outcome, seen)
             yield from self._records(outcome)
@@ -124,7 +130,7 @@ class ComparisonOperator(KeyedProcessFunction):
 
     def _served(self, outcome: Outcome, seen: list[list[Any]]) -> Iterator[Row]:
         served, arms = outcome.served, self._plan.arms
-        key, reason, learned, version, event = seen[15:]
+        key, reason, learned, version, event = seen[16:]
         columns = [
             [column[at] for at in served.row]
             for column in (event, key, seen[4], seen[6], seen[7], seen[8], seen[10], reason, learned, version)

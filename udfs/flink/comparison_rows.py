@@ -15,16 +15,17 @@ __all__ = ["KINDS", "Carried", "answer_rows", "command_rows", "machine_columns",
 
 KINDS = (
     "integer", "integer", "string", "string", "integer", "integer", "number", "string", "string", "string", "string",
-    "string", "string", "integer", "string",
+    "string", "string", "integer", "string", "number", "integer",
 )  # fmt: skip
 """Kinds of a block's columns: kind, arm, event id, what the event carries, event ms, row ms, score, label,
-probabilities as JSON, truth, status; and of an answer its key, reason, learned and model version."""
+probabilities as JSON, truth, status; of an answer its key, reason, learned and model version; and of the first one of a
+block how long the block took in ms, and how many answers waited for it."""
 
 _NAMES = (
     "kind", "arm", "event_id", "carried", "event_ms", "row_ms", "score", "label", "detail", "truth", "status", "`key`",
-    "reason", "learned", "model_version",
+    "reason", "learned", "model_version", "block_ms", "block_rows",
 )  # fmt: skip
-_EVENT, _CARRIED, _TRUTH, _STATUS = 2, 3, 9, 10
+_EVENT, _CARRIED, _TRUTH, _STATUS, _BLOCK = 2, 3, 9, 10, 15
 _OUTCOMES = ", ".join(map(str, (MATCHED, OVERTAKEN, TOGETHER, DEFAULTED)))
 _NO_NUMBER, _NO_LONG = "CAST(NULL AS DOUBLE)", "CAST(NULL AS BIGINT)"
 
@@ -40,18 +41,22 @@ class Carried(NamedTuple):
         Those of the slices.
     rewards : tuple of int or None
         Those of reward and base; None where they stand behind the truth, or there are none.
+    unlabelled : float or None
+        Reward of an event whose label did not come in time and is taken as its default.
     """
 
     unit: int | None
     slices: tuple[int, ...]
     rewards: tuple[int, ...] | None
+    unlabelled: float | None = None
 
 
 def answer_rows(arm: int, answers: str, carried: bool) -> str:
     """Return the query of a model's answers; ``carried``, whether they have the column ``slices``."""
     values = (
         ANSWER, arm, "event_id", "slices" if carried else NO_TEXT, "event_time_ms", "event_time_ms", "score", "label",
-        "JSON_STRING(probabilities)", NO_TEXT, "status", "`key`", "reason", "learned", "model_version",
+        "JSON_STRING(probabilities)", NO_TEXT, "status", "`key`", "reason", "learned", "model_version", "block_ms",
+        "block_rows",
     )  # fmt: skip
     return _select(values, answers)
 
@@ -63,17 +68,18 @@ def outcome_rows(arm: int, outcomes: str, carried: bool) -> str:
     """
     values = (
         OUTCOME, arm, "event_id", "slices" if carried else NO_TEXT, "event_ms", "row_ms", "score", "predicted",
-        "detail", "truth", NO_TEXT, NO_TEXT, NO_TEXT, _NO_LONG, NO_TEXT,
+        "detail", "truth", NO_TEXT, NO_TEXT, NO_TEXT, _NO_LONG, NO_TEXT, _NO_NUMBER, _NO_LONG,
     )  # fmt: skip
     return f"{_select(values, f'({outcomes})')} WHERE kind IN ({_OUTCOMES})"
 
 
 def command_rows(name: str, table: str) -> str:
     """Return the query of people's orders to the comparison ``name``."""
-    detail = "JSON_OBJECT('argument' VALUE argument, 'issued_by' VALUE issued_by, 'reason' VALUE reason)"
+    told = ("argument", "issued_by", "reason", "issued_ms")
+    detail = f"JSON_OBJECT({', '.join(quote_text(field) + ' VALUE ' + field for field in told)})"
     values = (
         COMMAND, 0, "''", NO_TEXT, "issued_ms", "issued_ms", _NO_NUMBER, "command", detail, NO_TEXT, NO_TEXT, NO_TEXT,
-        NO_TEXT, _NO_LONG, NO_TEXT,
+        NO_TEXT, _NO_LONG, NO_TEXT, _NO_NUMBER, _NO_LONG,
     )  # fmt: skip
     return f"{_select(values, table)} WHERE model = {quote_text(name)}"
 
@@ -83,7 +89,7 @@ def _select(values: Sequence[object], source: str) -> str:
 
 
 def machine_columns(columns: Sequence[list[Any]], layout: Sequence[Carried]) -> list[list[Any]]:
-    """Return the columns of ``Comparison.on_rows``, then key, reason, learned, version and the event id.
+    """Return the columns of ``Comparison.on_rows``, then key, reason, learned, version and event id, from 16 on.
 
     Events of one id and one time are told apart by their place among them, so that each is served.
 
@@ -96,10 +102,10 @@ def machine_columns(columns: Sequence[list[Any]], layout: Sequence[Carried]) -> 
 
     Examples
     --------
-    >>> row = [ANSWER, 0, "e1", '["UA","u7"]', 5, 5, 0.5, "true", None, None, "ok", "", "", 3, "3"]
+    >>> row = [ANSWER, 0, "e1", '["UA","u7"]', 5, 5, 0.5, "true", None, None, "ok", "", "", 3, "3", 1.5, 2]
     >>> seen = machine_columns([[value] for value in row], [Carried(1, (0,), None)])
-    >>> seen[2:4], seen[11], seen[15:]
-    ([['e1'], ['u7']], ['["UA"]'], [[''], [''], [3], ['3'], ['e1']])
+    >>> seen[2:4], seen[11:13], seen[15:]
+    ([['e1'], ['u7']], [['["UA"]'], [1.5]], [[2], [''], [''], [3], ['3'], ['e1']])
     """
     columns = _each_event_for_itself([*columns, list(columns[_EVENT])])
     units: list[str | None] = []
@@ -119,11 +125,12 @@ def machine_columns(columns: Sequence[list[Any]], layout: Sequence[Carried]) -> 
         pair = [] if values is None or place.rewards is None else [values[found] for found in place.rewards]
         if truth is not None and "\x1f" in truth:
             truths[at], _, beside = truth.rpartition("\x1f")
-            pair = json.loads(beside)
-        rewards.append(_number(pair[0]) if pair else None)
+            pair = json.loads(beside) or [None]
+        rewards.append(_number(pair[0]) if pair else None if truth is None else place.unlabelled)
         bases.append(_number(pair[1]) if len(pair) > 1 else None)
     head = [*columns[:_CARRIED], units, *columns[_CARRIED + 1 : _TRUTH], truths, columns[_STATUS], slices]
-    return [*head, [None] * len(units), rewards, bases, *columns[_STATUS + 1 :]]
+    answer, block_ms, block_rows = columns[_STATUS + 1 : _BLOCK], columns[_BLOCK], columns[_BLOCK + 1]
+    return [*head, block_ms, rewards, bases, block_rows, *answer, *columns[_BLOCK + 2 :]]
 
 
 def _each_event_for_itself(columns: list[list[Any]]) -> list[list[Any]]:

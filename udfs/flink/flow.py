@@ -11,7 +11,7 @@ from pyflink.datastream.data_stream import KeyedStream
 from pyflink.table import Schema, StreamTableEnvironment
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.errors import ConfigError, Problem
-from thalweg.udfs.flink.evaluation_views import alerts_query, metrics_query, slice_values
+from thalweg.udfs.flink.evaluation_views import alerts_query, decisions_query, metrics_query, slice_values
 from thalweg.udfs.flink.functions import score_function
 from thalweg.udfs.flink.input_notes import note_queries
 from thalweg.udfs.flink.keyed_blocks import keyed_blocks
@@ -20,15 +20,18 @@ from thalweg.udfs.flink.learning_rows import learning_rows, untagged
 from thalweg.udfs.flink.model_views import create_model_view
 from thalweg.udfs.flink.operators import (
     ANSWER_TYPES,
+    BLOCK_TYPES,
     EXTRA_TYPES,
     EvaluationOperator,
     LearningOperator,
     learning_type,
     metric_type,
 )
+from thalweg.udfs.flink.reference_rows import reference_rows
 from thalweg.udfs.flink.statements import Column, Default, deferred, model_key, transport
 from thalweg.udfs.flink.tables import Prepared, TableReader
 from thalweg.udfs.flink.task_columns import task_columns
+from thalweg.udfs.logic.arm_guard import ArmRole
 from thalweg.udfs.logic.declaration import Declaration, field_kind
 from thalweg.udfs.logic.learning import learning_kinds
 from thalweg.udfs.logic.outcomes import outcome_kinds
@@ -61,8 +64,7 @@ def build_flow(
     t_env: StreamTableEnvironment,
     declaration: Declaration,
     reader: TableReader,
-    carried: Sequence[str] = (),
-    budget_ms: float | None = None,
+    role: ArmRole | None = None,
 ) -> Built:
     """Create the views of one model; nothing runs until a statement uses them.
 
@@ -70,29 +72,24 @@ def build_flow(
     ----------
     t_env, declaration, reader :
         Where it is built, and from what.
-    carried : sequence of str
-        Columns of the input table that go with each answer behind the values of its slices, for a comparison.
-    budget_ms : float, optional
-        Time per event of a shadow that learns.
+    role : ArmRole, optional
+        What it is in comparisons; the columns that these need go with each answer behind the values of its slices.
 
     Raises
     ------
     ConfigError
         The declaration does not fit the tables; lists every offender.
     """
-    flow = _Flow(t_env, declaration, reader, tuple(carried))
-    flow.budget_ms = budget_ms
-    return flow.build()
+    return _Flow(t_env, declaration, reader, role).build()
 
 
 class _Flow:
     def __init__(
-        self, t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader, extra: tuple[str, ...]
+        self, t_env: StreamTableEnvironment, declaration: Declaration, reader: TableReader, role: ArmRole | None
     ) -> None:
-        self._t_env, self._d, self._reader = t_env, declaration, reader
-        self.budget_ms: float | None = None
+        self._t_env, self._d, self._reader, self._role = t_env, declaration, reader, role
         d = declaration
-        self._carried = tuple(dict.fromkeys((*d.watch.slices, *extra)))
+        self._carried = tuple(dict.fromkeys((*d.watch.slices, *(role.carried if role else ()))))
         where = f"model {d.name}"
         self._events = reader.prepare(d.input_table, d.event_time, d.on_malformed, f"{where}, option 'input-table'")
         self._labels = (
@@ -127,9 +124,9 @@ class _Flow:
             self._scoring(key, features, label)
         if label is not None or self._d.watch.attention.inputs:
             self._evaluation(label, features)
-        alerts = alerts_query(self._d, self._prefix)
-        if alerts:
-            self._view("alerts", alerts)
+        for suffix, told in (("alerts", alerts_query), ("decisions", decisions_query)):
+            if query := told(self._d, self._prefix):
+                self._view(suffix, query)
         outcomes = None if label is None else partial(self._labelled, label, bool(self._carried))
         return Built(f"{self._prefix}_answers", self._carried, outcomes, self._time is not None)
 
@@ -181,8 +178,10 @@ class _Flow:
             self._default("unlabelled", self._events.view, d.event_id, "thalweg_ms", "NOT thalweg_late"),
             slice_values(self._carried),
         )  # fmt: skip
+        if d.reference_label is not None and label is not None:
+            query += f" UNION ALL {reference_rows(env, d, self._reader, key, features, label)}"
         stream = self._keyed(query, learning_kinds(d.spec), 1 if key else None, d.shards if key else 1, "learn")
-        out = stream.process(LearningOperator(d, self._time is not None, self.budget_ms), learning_type())
+        out = stream.process(LearningOperator(d, self._time is not None, self._role), learning_type(self._role))
         _name(out, f"{d.name}: score and learn", f"thalweg-{d.name}-learning")
         operator = f"{self._prefix}_operator"
         # The rows have no one time, but the watermark must pass: without a time attribute only its end does.
@@ -192,6 +191,8 @@ class _Flow:
         if self._carried:
             answers["event_id"], answers["slices"] = untagged(answers["event_id"])
             refused = untagged(refused)[0]
+        if self._role is not None:  # told once per block: its first answer has it
+            answers |= {name: f"CASE WHEN n = 1 THEN {operator}.{name} END" for name in BLOCK_TYPES}
         columns = ", ".join(f"{sql} AS {quote_name(name)}" for name, sql in answers.items())
         version = quote_text(d.model_version) if d.model_version else f"CAST({operator}.learned[n] AS STRING)"
         self._answers(
@@ -207,7 +208,8 @@ class _Flow:
             f"SELECT {quote_text(table)} AS topic, -1 AS `partition`, CAST(-1 AS BIGINT) AS `offset`,"
             f" t.refusal.time_ms AS record_time_ms, 'learn' AS stage, {quote_text(d.name)} AS model,"
             f" t.refusal.reason AS reason, ENCODE({refused}, 'UTF-8') AS `key`,"
-            f" ENCODE(t.refusal.row_text, 'UTF-8') AS payload FROM {operator} t WHERE t.refusal IS NOT NULL",
+            f" ENCODE(t.refusal.row_text, 'UTF-8') AS payload, CAST(NULL AS MAP<STRING, BYTES>) AS headers"
+            f" FROM {operator} t WHERE t.refusal IS NOT NULL",
         )
 
     def _default(self, name: str, table: str, event_id: str, ms: str, where: str) -> Default | None:
@@ -225,8 +227,9 @@ class _Flow:
     def _scoring(self, key: Sequence[Column], features: Sequence[Column], label: Column | None) -> None:
         d, env = self._d, self._t_env
         function = f"{self._prefix}_score"
-        env.create_temporary_function(function, score_function(d.spec, d.name))
-        arguments = ", ".join(transport(column) for column in features)
+        env.create_temporary_function(function, score_function(d.spec, d.name, self._role))
+        by_id = [f"CAST({quote_name(d.event_id)} AS STRING)"] if self._role and self._role.share < 1 else []
+        arguments = ", ".join([*(transport(column) for column in features), *by_id])
         truth = "CAST(NULL AS STRING)"
         if label is not None and self._labels is None:
             truth = (
@@ -235,9 +238,10 @@ class _Flow:
                 else f"CAST({quote_name(label.name)} AS STRING)"
             )
         version = quote_text(d.model_version) if d.model_version else "a.version"
-        answer = ("score", "label", "probabilities", "status", "reason")
+        answer = ("score", "label", "probabilities", "status", "reason", *(BLOCK_TYPES if self._role else ()))
+        skipped = " WHERE status IS NOT NULL" if self._role and self._role.skips else ""
         sliced, tag = slice_values(self._carried), ", slices" if self._carried else ""
-        self._answers(
+        query = (
             f"SELECT event_id, `key`, {', '.join(f'a.{name} AS {name}' for name in answer)},"
             f" CAST(0 AS BIGINT) AS learned, truth, event_time_ms{tag},"
             f" {version} AS model_version FROM (SELECT CAST({quote_name(d.event_id)} AS STRING) AS event_id,"
@@ -245,6 +249,7 @@ class _Flow:
             f"{f' {sliced} AS slices,' if sliced else ''}"
             f" {function}({arguments}) AS a FROM {self._events.view})"
         )
+        self._answers(f"SELECT * FROM ({query}){skipped}" if skipped else query)
 
     def _answers(self, query: str) -> None:
         """Make the answers a stage of their own, with the time of their events, and the view of predictions on it."""

@@ -16,9 +16,10 @@ from thalweg.connector.errors import WireError
 from thalweg.connector.sqltypes import Column
 from thalweg.connector.wire import decoder
 from thalweg.udfs.engines import build
-from thalweg.udfs.engines.base import EngineSpec
+from thalweg.udfs.engines.base import EngineSpec, Score
 from thalweg.udfs.flink.meters import Meters, group_of
 from thalweg.udfs.flink.orphans import end_with_flink
+from thalweg.udfs.logic.arm_guard import ArmGuard, ArmRole
 from thalweg.udfs.logic.packing import pack_columns
 
 __all__ = ["decode_function", "pack_function", "score_function"]
@@ -121,9 +122,16 @@ class _Pack(_Vectorised):
 class _Score(_Vectorised):
     """Answers of a model that does not learn."""
 
-    def __init__(self, spec: EngineSpec, model: str) -> None:
-        self._spec, self._model = spec, model
+    def __init__(
+        self,
+        spec: EngineSpec,
+        model: str,
+        role: ArmRole | None = None,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._spec, self._model, self._role, self._clock = spec, model, role, clock
         self._engine: Any = None
+        self._guard: ArmGuard | None = None
         self._meters = Meters(None)
 
     def open(self, function_context: Any) -> None:
@@ -131,27 +139,59 @@ class _Score(_Vectorised):
         self._meters = Meters(group_of(function_context), self._model)
 
     def eval(self, *series: Any) -> Any:
+        if self._role is None:
+            answers, version = self._answers(series)
+            return _frame(answers, version).set_index(series[0].index)
+        if self._guard is None:
+            self._guard = ArmGuard(self._role, self._clock)
+        count, guard, events = len(series[0]), self._guard, None
+        if self._role.share < 1:
+            *series, events = series  # type: ignore[assignment]  # the event id goes behind the features
+        picked = guard.picked(count, None if events is None else events.tolist())
+        kept = series if len(picked) == count else [column.iloc[list(picked)] for column in series]
+
+        def failed(reason: str) -> tuple[Sequence[Score], str]:
+            return [Score(None, None, None, "refused", reason)] * len(picked), ""
+
+        answers, version = guard.run(len(picked), lambda: self._answers(kept), failed) if picked else failed("")
+        self._meters.shadowed(guard)
+        found = _frame(answers, version)
+        time_ms, rows = guard.block_time(len(answers))
+        for name, value in (("block_ms", time_ms), ("block_rows", rows)):
+            found[name] = pd.Series([value, *[None] * (len(answers) - 1)][: len(answers)], dtype=object)
+        if len(picked) < count:  # what was skipped has no status, and the query leaves it out
+            found = found.set_index(pd.Index(picked)).reindex(range(count)).astype(object)
+            found = found.where(found.notna(), None)
+        return found.set_index(series[0].index)
+
+    def _answers(self, series: Sequence[Any]) -> tuple[Sequence[Score], str]:
+        """Return the answers to a batch, and the version that gave them."""
         since_ns = time.perf_counter_ns()
         if self._engine is None:
             self._engine = build(self._spec)
         columns = {name: _values(kind, column) for (name, kind), column in zip(self._spec.inputs, series, strict=True)}
+        answers: Sequence[Score]
         if hasattr(self._engine, "score_columns"):
             answers = self._engine.score_columns(columns, len(series[0]))
         else:
             values = zip(*(column.tolist() for column in columns.values()), strict=True)
             answers = self._engine.score([dict(zip(columns, row, strict=True)) for row in values])
-        statuses = [a.status for a in answers]
-        self._meters.answered(statuses, self._engine.version, since_ns)
-        return pd.DataFrame(
-            {
-                "score": pd.Series([a.score for a in answers], dtype=object),
-                "label": pd.Series([a.label for a in answers], dtype=object),
-                "probabilities": pd.Series([a.probabilities for a in answers], dtype=object),
-                "status": statuses,
-                "reason": [a.reason for a in answers],
-                "version": [self._engine.version] * len(answers),
-            }
-        ).set_index(series[0].index)
+        version = str(self._engine.version)
+        self._meters.answered([a.status for a in answers], version, since_ns)
+        return answers, version
+
+
+def _frame(answers: Sequence[Score], version: str) -> Any:
+    return pd.DataFrame(
+        {
+            "score": pd.Series([a.score for a in answers], dtype=object),
+            "label": pd.Series([a.label for a in answers], dtype=object),
+            "probabilities": pd.Series([a.probabilities for a in answers], dtype=object),
+            "status": [a.status for a in answers],
+            "reason": [a.reason for a in answers],
+            "version": [version] * len(answers),
+        }
+    )
 
 
 def decode_function(columns: Sequence[Column], format: str, result: Sequence[Any]) -> Any:
@@ -186,8 +226,12 @@ def pack_function(kinds: Sequence[str], key_at: int | None, shard_keys: Sequence
     return _function(_Pack(kinds, key_at, shard_keys), fields)
 
 
-def score_function(spec: EngineSpec, model: str) -> Any:
+def score_function(spec: EngineSpec, model: str, role: ArmRole | None = None) -> Any:
     """Return the function from features to ``ROW(score, label, probabilities, status, reason, version)``.
+
+    Of a model that is compared the row has ``block_ms`` and ``block_rows`` too, in the first of a batch: how long the
+    batch took, and how many answers waited for it. What a shadow skips has no status; one that has a share of the
+    events takes the event id behind the features.
 
     Parameters
     ----------
@@ -195,6 +239,8 @@ def score_function(spec: EngineSpec, model: str) -> Any:
         What answers.
     model : str
         Its name, for the metrics.
+    role : ArmRole, optional
+        What it is in comparisons.
     """
     fields = [
         DataTypes.FIELD("score", DataTypes.DOUBLE()),
@@ -202,7 +248,9 @@ def score_function(spec: EngineSpec, model: str) -> Any:
         DataTypes.FIELD("probabilities", DataTypes.MAP(DataTypes.STRING(), DataTypes.DOUBLE())),
         *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("status", "reason", "version")),
     ]
-    return _function(_Score(spec, model), fields)
+    if role is not None:
+        fields += [DataTypes.FIELD("block_ms", DataTypes.DOUBLE()), DataTypes.FIELD("block_rows", DataTypes.BIGINT())]
+    return _function(_Score(spec, model, role), fields)
 
 
 def _function(function: ScalarFunction, fields: Sequence[Any]) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thalweg.udfs.logic.arm_guard import ArmGuard
 from thalweg.udfs.logic.telemetry import METRICS, Latency, version_number
 
 __all__ = ["Meters", "group_of"]
@@ -49,6 +50,7 @@ class Meters:
         self._latency: Any = None  # made with the first block: a function is pickled before it is opened
         self._counters: dict[str, Any] = {}
         self._shown: dict[tuple[str, str], int] = {}
+        self._totals: dict[str, int] = {}
 
     def count(self, name: str, number: int = 1) -> None:
         """Add to a counter; 0 makes it known."""
@@ -101,6 +103,19 @@ class Meters:
         self.count("inference_requests_failure", failed)
         self.count("thalweg_not_ready", unready)
         self.show("modelDataVersion", version if isinstance(version, int) else version_number(version))
+
+    def shadowed(self, guard: ArmGuard) -> None:
+        """Tell what a shadow has passed over and where it failed since the last call."""
+        budget = guard.budget
+        counts = {
+            "thalweg_shadow_failures": guard.failures,
+            "thalweg_shadow_skipped": 0 if budget is None else budget.skipped,
+            "thalweg_shadow_unlearned": 0 if budget is None else budget.unlearned,
+        }
+        for name, total in counts.items():
+            if guard.shadow:
+                self.count(name, total - self._totals.get(name, 0))
+                self._totals[name] = total
 
     def evaluated(self, counts: Mapping[str, int], metrics: Sequence[Any], alerts: Sequence[Any]) -> None:
         """Tell of an evaluation.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,17 +20,26 @@ from thalweg.udfs.flink.model_count import ModelCount
 from thalweg.udfs.flink.model_store import FlinkStore
 from thalweg.udfs.flink.orphans import end_with_flink
 from thalweg.udfs.flink.remembered import Remembered
+from thalweg.udfs.flink.snapshot_keys import signing
 from thalweg.udfs.flink.waiting import WaitingRows
 from thalweg.udfs.flink.warm_start import WarmStart, open_warm_start
+from thalweg.udfs.logic.arm_guard import ArmGuard, ArmRole, refused_block
 from thalweg.udfs.logic.declaration import Declaration
 from thalweg.udfs.logic.evaluation import Evaluator
-from thalweg.udfs.logic.learning import LEARN, ORDER, STEP, LearningLogic, learning_kinds
+from thalweg.udfs.logic.learning import LEARN, ORDER, SCORE_LATE, STEP, LearningLogic, learning_kinds
 from thalweg.udfs.logic.learning_outcome import Outcome, Published
 from thalweg.udfs.logic.outcomes import OUTCOME_ORDER, outcome_columns, outcome_kinds
 from thalweg.udfs.logic.packing import unpack_columns
-from thalweg.udfs.logic.shadow_budget import ShadowBudget
 
-__all__ = ["ANSWER_TYPES", "EXTRA_TYPES", "EvaluationOperator", "LearningOperator", "learning_type", "metric_type"]
+__all__ = [
+    "ANSWER_TYPES",
+    "BLOCK_TYPES",
+    "EXTRA_TYPES",
+    "EvaluationOperator",
+    "LearningOperator",
+    "learning_type",
+    "metric_type",
+]
 
 _TEXT, _LONG, _DOUBLE, _INT, _BYTES = (
     Types.STRING(),
@@ -61,16 +70,25 @@ EXTRA_TYPES = {
         "reason": _TEXT,
     },
     "remembered": {"time_ms": _LONG, "note": _TEXT},
+    "decision": {
+        "decision": _TEXT, "reason": _TEXT, "evidence": _TEXT, "time_ms": _LONG, "shares": Types.MAP(_TEXT, _DOUBLE),
+    },
 }  # fmt: skip
 
 
-def learning_type() -> Any:
+BLOCK_TYPES = {"block_ms": _DOUBLE, "block_rows": _LONG}
+"""Of a model that is compared: how long a block took, and how many answers waited for it; with its first answers."""
+
+
+def learning_type(role: ArmRole | None = None) -> Any:
     """Return the type of what the learning operator emits: columns of answers, or one of the rare other records."""
+    timed = {} if role is None else BLOCK_TYPES
     return Types.ROW_NAMED(
-        [*ANSWER_TYPES, *EXTRA_TYPES],
+        [*ANSWER_TYPES, *EXTRA_TYPES, *timed],
         [
             *(Types.OBJECT_ARRAY(kind) for kind in ANSWER_TYPES.values()),
             *(Types.ROW_NAMED(list(fields), list(fields.values())) for fields in EXTRA_TYPES.values()),
+            *timed.values(),
         ],
     )
 
@@ -98,16 +116,23 @@ def metric_type() -> Any:
 class LearningOperator(KeyedProcessFunction):
     """Scores and learns the blocks of one shard: the Flink key. The state is a map from model key to model."""
 
-    def __init__(self, declaration: Declaration, event_time: bool, budget_ms: float | None = None) -> None:
-        self._declaration, self._event_time, self._budget_ms = declaration, event_time, budget_ms
+    def __init__(
+        self,
+        declaration: Declaration,
+        event_time: bool,
+        role: ArmRole | None = None,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._declaration, self._event_time, self._role, self._clock = declaration, event_time, role, clock
         self._nothing = (None,) * len(EXTRA_TYPES)
+        self._untimed: tuple[Any, ...] = () if role is None else (None,) * len(BLOCK_TYPES)
         self._warm: WarmStart | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
         end_with_flink()
         d = self._declaration
-        self._writer = _writer(d.spec.kind)
-        self._budget = None if self._budget_ms is None else ShadowBudget(self._budget_ms)
+        self._writer, self._signed = _writer(d.spec.kind), signing(d)
+        self._guard = None if self._role is None else ArmGuard(self._role, self._clock)
         self._warm = open_warm_start(d)
         self._logic = LearningLogic(d.spec, d.policy(), self._warm)
         models = MapStateDescriptor("models", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
@@ -118,7 +143,7 @@ class LearningOperator(KeyedProcessFunction):
         self._specs = runtime_context.get_map_state(MapStateDescriptor("specs", Types.STRING(), Types.STRING()))
         self._due = runtime_context.get_map_state(MapStateDescriptor("due", Types.STRING(), Types.LONG()))
         self._waiting = WaitingRows(runtime_context, learning_kinds(d.spec), ORDER) if self._event_time else None
-        self._old = Remembered(runtime_context, d, self._event_time) if d.old_examples else None
+        self._old = Remembered(runtime_context, d, self._event_time, self._untimed) if d.old_examples else None
         self._meters = Meters(group_of(runtime_context), d.name)
         self._count = ModelCount(runtime_context, self._meters)
 
@@ -133,21 +158,32 @@ class LearningOperator(KeyedProcessFunction):
     def _learn(self, columns: list[list[Any]], store: FlinkStore, ctx: Any) -> Iterator[Row]:
         if self._old is None:
             return self._step(columns, store, ctx)
-        return self._old.run(columns, ctx, store, lambda part: self._step(part, store, ctx))
+        step, wait = (lambda part: self._step(part, store, ctx)), (lambda now_ms: self._pass(now_ms, store))
+        return self._old.run(columns, ctx, store, step, wait, self._rows)
 
     def _step(self, columns: list[list[Any]], store: FlinkStore, ctx: Any) -> Iterator[Row]:
         since_ns = time.perf_counter_ns()
-        if self._budget is not None:
-            columns = self._budget.kept(columns)
-        outcome = self._logic.on_rows(columns, store)
-        if self._budget is not None:
-            self._budget.spent(len(columns[0]), time.perf_counter_ns() - since_ns)
+        block = self._untimed
+        if self._guard is None:
+            outcome = self._logic.on_rows(columns, store)
+        else:
+            outcome, columns, block = self._guarded(self._guard, columns, store)
         self._count.grow(store.take_grown(), ctx)
         answers, kinds = outcome.answers.columns, columns[0]
         if kinds:
             self._meters.answered(answers[6], max(answers[8], default=0), since_ns)
             self._meters.count("thalweg_learned", kinds.count(LEARN) + kinds.count(STEP) - len(outcome.refusals))
-        return self._rows(outcome)
+            self._meters.count("thalweg_late", kinds.count(SCORE_LATE))
+        return self._rows(outcome, block)
+
+    def _guarded(self, guard: ArmGuard, columns: list[list[Any]], store: FlinkStore) -> tuple[Outcome, Any, Any]:
+        """Return what came of a block of a model that is compared, the rows that were done, and how long it took."""
+        kept = guard.kept(columns)
+        outcome = guard.run(
+            len(kept[0]), lambda: self._logic.on_rows(kept, store), lambda reason: refused_block(kept, reason)
+        )
+        self._meters.shadowed(guard)
+        return outcome, kept, guard.block_time(len(outcome.answers.columns[0]))
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         store = self._store(ctx)
@@ -157,19 +193,28 @@ class LearningOperator(KeyedProcessFunction):
                 return  # its time is the clock's, and not that of the rows
         if self._waiting is not None:
             yield from self._learn(self._waiting.take(ctx), store, ctx)
-        yield from self._rows(self._logic.on_time(timestamp, store))
-        if self._old is not None and self._event_time:
+        yield from self._pass(timestamp, store)
+        if self._old is not None:
             yield from self._old.on_time(timestamp, ctx, store)
+
+    def _pass(self, now_ms: int, store: FlinkStore) -> Iterator[Row]:
+        due: Callable[[], Outcome] = lambda: self._logic.on_time(now_ms, store)  # noqa: E731
+        return self._rows(due() if self._guard is None else self._guard.run(0, due, lambda reason: Outcome()))
 
     def _store(self, ctx: Any) -> FlinkStore:
         models = self._models.at(ctx.get_current_key())
         return FlinkStore(models, self._prior, self._specs, self._due, ctx, self._event_time, self._forgetting)
 
-    def _rows(self, outcome: Outcome) -> Iterator[Row]:
+    def _rows(self, outcome: Outcome, block: tuple[Any, ...] | None = None) -> Iterator[Row]:
         self._count.tell(outcome)
+        if self._warm is not None:
+            self._warm.tell(outcome, self._meters)
+        if self._old is not None:
+            self._old.hear(outcome.versions())
         columns = outcome.answers.columns
         for start in range(0, len(columns[0]), _ANSWERS_PER_ROW):
-            yield Row(*(column[start : start + _ANSWERS_PER_ROW] for column in columns), *self._nothing)
+            told = self._untimed if start or block is None else block
+            yield Row(*(column[start : start + _ANSWERS_PER_ROW] for column in columns), *self._nothing, *told)
         no_answers: tuple[list[Any], ...] = ([],) * len(ANSWER_TYPES)
         snapshot = EXTRA_TYPES["snapshot"]
         extras = [
@@ -177,9 +222,11 @@ class LearningOperator(KeyedProcessFunction):
             for published in outcome.published
             for record in self._records(published)
         ]
-        for at, rows in enumerate((extras, [Row(*r) for r in outcome.refusals], [Row(*a) for a in outcome.alerts])):
+        refusals, alerts = [Row(*r) for r in outcome.refusals], [Row(*a) for a in outcome.alerts]
+        decisions = [Row(*d, {}) for d in outcome.decisions]
+        for at, rows in enumerate((extras, refusals, alerts, (), decisions)):
             for row in rows:
-                yield Row(*no_answers, *(row if at == place else None for place in range(4)))
+                yield Row(*no_answers, *(row if at == n else None for n in range(len(EXTRA_TYPES))), *self._untimed)
 
     def _records(self, published: Published) -> Iterable[dict[str, Any]]:
         d = self._declaration
@@ -188,7 +235,7 @@ class LearningOperator(KeyedProcessFunction):
             event_time_ms=published.last_event_ms, watermark_ms=published.watermark_ms, source_offsets="",
             metrics=published.metrics, writer=self._writer, blob=published.blob,
         )  # fmt: skip
-        return split(snapshot, slot=published.slot)
+        return split(self._signed(snapshot), slot=published.slot)
 
 
 class EvaluationOperator(KeyedProcessFunction):

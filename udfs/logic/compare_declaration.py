@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.logic.arm_guard import ArmRole
 from thalweg.udfs.logic.arm_outcomes import known_losses
 from thalweg.udfs.logic.compare_options import COMPARE_OPTIONS, read_shares
 from thalweg.udfs.logic.comparison_plan import Arm, Plan
@@ -17,13 +18,18 @@ from thalweg.udfs.logic.guardrails import unknown_in_guardrails
 from thalweg.udfs.logic.options import OPTIONS
 from thalweg.udfs.logic.scorecard import main_loss
 
-__all__ = ["CompareDeclaration", "arm_names", "declare_comparison", "shadow_budget"]
+__all__ = ["CompareDeclaration", "arm_names", "arm_role", "declare_comparison"]
 
 # What has to be the same for all models, so that their answers and outcomes stand side by side.
 _COMMON = (
     "input_table", "event_id", "event_time", "label_table", "label", "label_event_id", "label_timeout", "label_default",
     "on_malformed",
 )  # fmt: skip
+
+_NEEDS = {
+    "reward-cap": "reward", "reward-base": "reward", "shadow-budget": "mirror", "control-keys": "control-table",
+    "control-max-age": "control-keys",
+}  # fmt: skip
 
 _Wrong = Callable[[str, str, str], None]
 
@@ -46,6 +52,8 @@ class CompareDeclaration:
         Columns of the labels, or of the events where those have the label.
     control_table : str or None
         Table with the orders of people.
+    control_keys : tuple of str
+        Where the keys lie whose orders are obeyed; empty, everybody's are.
     shadow_budget : int or None
         Time per event that a shadow may take, in ms.
     """
@@ -58,6 +66,7 @@ class CompareDeclaration:
     reward_base: str | None
     control_table: str | None
     shadow_budget: int | None = None
+    control_keys: tuple[str, ...] = ()
 
     def carried(self) -> tuple[str, ...]:
         """Return the columns of the events that must go with the answers of each model."""
@@ -86,11 +95,19 @@ def arm_names(options: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def shadow_budget(name: str, comparisons: Sequence[CompareDeclaration]) -> int | None:
-    """Return the least budget of a model in ms; None where it has none, or is more than a shadow in any of them."""
-    roles = [(arm.mirror, c.shadow_budget) for c in comparisons for arm in c.plan.arms if arm.name == name]
-    budgets = [budget for _, budget in roles if budget is not None]
-    return min(budgets) if budgets and all(mirror for mirror, _ in roles) else None
+def arm_role(name: str, comparisons: Sequence[CompareDeclaration]) -> ArmRole | None:
+    """Return what a model is in all comparisons of a job; None where nobody compares it.
+
+    Its budget is the least one; it has none where it is more than a shadow in any of them.
+    """
+    found = [(arm, c) for c in comparisons for arm in c.plan.arms if arm.name == name]
+    if not found:
+        return None
+    carried = dict.fromkeys(column for _, c in found for column in c.carried())
+    shadow = all(arm.mirror for arm, _ in found)
+    budgets = [c.shadow_budget for _, c in found if shadow and c.shadow_budget is not None]
+    share = max(arm.share for arm, _ in found) / 100 if shadow else 1.0
+    return ArmRole(tuple(carried), shadow, min(budgets, default=None), share)
 
 
 def declare_comparison(
@@ -132,13 +149,11 @@ def declare_comparison(
     if declared:
         _check_common(name, outputs, declared, problems)
         _check_outcomes(values, declared[0], options, wrong)
-        shadows = [models.get(arm.name) for arm in arms if arm.mirror]
-        if values["shadow-budget"] and not any(model is None or model.learns for model in shadows):
-            wrong("shadow-budget", "is given, and no shadow learns; it bounds those that do.", "Remove it.")
     if not problems and len(declared) == len(arms):
         return CompareDeclaration(
             name, _plan(name, values, arms, declared), tuple(declared), values["unit"], values["reward"],
             values["reward-base"], values["control-table"], values["shadow-budget"],
+            values["control-keys"] or (),
         )  # fmt: skip
     raise ConfigError(problems or [Problem(f"model {name}", "a model that it names is wrong.", "Correct that first.")])
 
@@ -169,7 +184,7 @@ def _read(options: Mapping[str, str], wrong: _Wrong) -> dict[str, Any]:
     total = sum(share for _, share in values["candidates"] or ())
     if total > 100:
         wrong("candidates", f"their shares are {total:g} percent together.", "Give at most 100.")
-    for option, needs in (("reward-cap", "reward"), ("reward-base", "reward"), ("shadow-budget", "mirror")):
+    for option, needs in _NEEDS.items():
         if option in options and needs not in options:
             wrong(option, f"is given without '{needs}'.", f"Give '{needs}', or remove it.")
     if "exploration" in options and values["allocation"] == "fixed":
@@ -254,10 +269,6 @@ def _check_outcomes(values: Mapping[str, Any], model: Declaration, options: Mapp
     measured = (*known, *(["Reward"] if reward else []))
     for rule in unknown_in_guardrails(rules, measured, _slices(values)):
         wrong("guardrails", f"the rule '{rule}' names what is not measured.", f"Measured: {', '.join(measured)}.")
-    for rule in rules:
-        if rule.quantile() is not None:
-            what = f"the rule '{rule.told()}' is about the time of an answer, which the stream does not measure."
-            wrong("guardrails", what, "Remove it.")
 
 
 def _plan(name: str, values: Mapping[str, Any], arms: Sequence[Arm], models: Sequence[Declaration]) -> Plan:
@@ -281,9 +292,11 @@ def _plan(name: str, values: Mapping[str, Any], arms: Sequence[Arm], models: Seq
         exploration=values["exploration"],
         apprentice_threshold=values["apprentice-threshold"],
         serve_after=values["serve-after"],
-        label_timeout_ms=models[0].label_timeout,
+        # The default comes a millisecond after the timeout, and is in time.
+        label_timeout_ms=models[0].label_timeout + (models[0].label_default is not None),
         every=values["metrics-every"],
         slices=_slices(values),
+        order_max_age_ms=values["control-max-age"] if values["control-keys"] else None,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from thalweg.udfs.engines.choices import one_of, whole
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.logic.guardrails import parse_guardrails
+from thalweg.udfs.logic.key_options import read_sources
 from thalweg.udfs.logic.options import OPTIONS, Option
 
 __all__ = ["COMPARE_OPTIONS", "Shares", "read_shares"]
@@ -72,10 +73,10 @@ COMPARE_OPTIONS: dict[str, Option] = {
         read_shares, None, "models that answer for a part of the units, in percent: `delay_v2:20, delay_v3:10`"
     ),
     "mirror": _option(
-        read_shares, None, "shadows: models that score the same events and never answer, with the percent that counts"
+        read_shares, None, "shadows: models that never answer, with the percent of the events that they score"
     ),
     "shadow-budget": _option(
-        parse_duration_ms, None, "time per event of a shadow that learns: slower, it skips events, counted as `skipped`"
+        parse_duration_ms, None, "time per event that a shadow may take: slower, it skips events, counted as `skipped`"
     ),
     "unit": _option(
         _text, None, "column of the input table, such as a user: a unit keeps its model; default: each event for itself"
@@ -92,7 +93,7 @@ COMPARE_OPTIONS: dict[str, Option] = {
     "guardrails": _option(
         parse_guardrails,
         "none",
-        "what a candidate must keep: `LogLoss not worse than 0.01; failures < 1 %; slice(carrier)`",
+        "what a candidate must keep: `LogLoss not worse than 0.01; latency_p99 < 50 ms; slice(carrier)`",
     ),
     "slices": _option(
         OPTIONS["slices"].read, None, "columns of the input table by whose values models are compared too"
@@ -121,4 +122,12 @@ COMPARE_OPTIONS: dict[str, Option] = {
         OPTIONS["metrics-every"].read, "1 h", "how often it is looked at, decided and told: `1 h`, `1000 events`"
     ),
     "control-table": _option(_text, None, "table with the orders of people (`thalweg ddl control`)"),
+    "control-keys": _option(
+        read_sources,
+        None,
+        "where the keys lie whose orders are obeyed, `file:/path, env:NAME` on every TaskManager; others are refused",
+    ),
+    "control-max-age": _option(
+        parse_duration_ms, "1 h", "with `control-keys`: an order that is older, in the time of the stream, is refused"
+    ),
 }

@@ -37,7 +37,7 @@ ANSWER, OUTCOME, COMMAND = range(3)
 
 ROW_KINDS = (
     *("integer", "integer", "string", "string", "integer", "integer", "number", "string", "string", "string"),
-    *("string", "string", "number", "number", "number"),
+    *("string", "string", "number", "number", "number", "number"),
 )
 """Kinds of a block's columns, see ``Comparison.on_rows``."""
 
@@ -85,8 +85,9 @@ class Comparison:
             ``score``, 7 ``label``, 8 ``detail`` (probabilities as JSON) of the arm's answer; 9 ``truth`` as text, as
             Flink's CAST to STRING gives it, NULL for an answer; 10 ``status`` of the answer; 11 ``slices``, a JSON
             array; 12 ``latency_ms`` of the answer or NULL; 13 ``reward`` of the outcome or NULL; 14 ``base``, what a
-            reward is divided by in a ratio, NULL for 1. Columns from 12 on may be left out; what stands behind them
-            is ignored.
+            reward is divided by in a ratio, NULL for 1; 15 ``waited``, how many events waited for that latency
+            together, NULL for 1: of them one has it. Columns from 12 on may be left out; what stands behind them is
+            ignored.
 
             Of a command: 7 has its name (``promote``, ``rollback``, ``freeze``, ``resume``, ``weights``), 8 a JSON
             object with ``argument``, ``issued_by`` and ``reason``, 4 and 5 its time; the rest is ignored.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from thalweg.udfs.logic.alert_rules import Alert
 from thalweg.udfs.logic.arm_answers import ArmAnswers
+from thalweg.udfs.logic.arm_latency import ArmLatency
 from thalweg.udfs.logic.arm_outcomes import ArmOutcomes
 from thalweg.udfs.logic.arm_rewards import ArmRewards
 from thalweg.udfs.logic.assignment import counts_of, slots_of
@@ -15,6 +16,7 @@ from thalweg.udfs.logic.comparison_figures import Figures
 from thalweg.udfs.logic.comparison_plan import ArmMetric, Decision, Plan, Served
 from thalweg.udfs.logic.experiment_commands import obey
 from thalweg.udfs.logic.never import NEVER
+from thalweg.udfs.logic.order_guard import OrderGuard
 from thalweg.udfs.logic.promotion import Promotion
 from thalweg.udfs.logic.sample_ratio import SampleRatio
 from thalweg.udfs.logic.weight_log import WeightLog
@@ -30,6 +32,7 @@ class Ready(NamedTuple):
     labels: Any
     scores: Any
     latency: Any
+    waited: Any
     gains: Any
     codes: Any
     reward: Any
@@ -48,7 +51,8 @@ class Books:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.promotion = Promotion(plan)
-        self.answers, self.losses = ArmAnswers(plan), ArmOutcomes(plan)
+        self.orders = None if plan.order_max_age_ms is None else OrderGuard(plan.order_max_age_ms)
+        self.answers, self.losses, self.latency = ArmAnswers(plan), ArmOutcomes(plan), ArmLatency(plan)
         rewarded = plan.reward or any(rule.metric == "Reward" for rule in plan.guardrails)
         self.rewards = ArmRewards(len(plan.arms), plan.reward_cap) if rewarded else None
         self.ratio = SampleRatio(len(plan.arms))
@@ -85,7 +89,7 @@ class Books:
                 return np.full(rows.shape, np.nan)
             return np.where(there, np.array(columns[at], dtype=np.float64)[safe], np.nan)
 
-        scores, latency = numbers(6), numbers(12)
+        scores, latency, waited = numbers(6), numbers(12), numbers(15)
         labels = np.array(columns[7], dtype=object)[safe]
         labels[~there] = None
         answered = there & (np.array(columns[10], dtype=object)[safe] == "ok")
@@ -98,7 +102,7 @@ class Books:
             last = np.arange(len(rows)), rows.argmax(axis=1)  # all rows of an outcome say the same
             reward, base = numbers(13)[last], numbers(14)[last]
         base = np.where(np.isfinite(base), base, 1.0)
-        return Ready(there, answered, labels, scores, latency, gains, codes, reward, base)
+        return Ready(there, answered, labels, scores, latency, waited, gains, codes, reward, base)
 
     def serve(self, ready: Ready, at: Any, rows: Any, keys: Any, event_ms: Any) -> Served:
         """Return whose answers are served for the events ``at``, and count them."""
@@ -110,9 +114,16 @@ class Books:
         # An answer of the assigned arm, else of the default; without any, the row that says why there is none.
         second = np.where(there[:, default], default, assigned)
         arm = np.where(answered[place, assigned], assigned, second)
+        # Neither has a row: people promoted a shadow that skips events. Somebody serves all the same.
+        lost = ~there[place, arm]
+        if lost.any():
+            able = there & ~np.array([entry.mirror for entry in self.plan.arms])
+            good = able & answered
+            arm = np.where(lost, np.where(good.any(axis=1), good.argmax(axis=1), able.argmax(axis=1)), arm)
         row = rows[at][place, arm]
         found = row >= 0
-        self.answers.add(there, answered, ready.labels[at], ready.scores[at], ready.latency[at], assigned, default)
+        self.answers.add(there, answered, ready.labels[at], ready.scores[at], assigned, default)
+        self.latency.add(ready.latency[at], ready.waited[at])
         self.latest_ms = max(self.latest_ms, int(event_ms[at].max()))
         propensity = given.shares[place, assigned]
         return Served(*(part[found].tolist() for part in (row, arm, assigned, propensity)))
@@ -140,18 +151,19 @@ class Books:
     def command(self, name: str | None, detail: str | None, now_ms: int) -> Decision:
         """Carry out an order of people."""
         at_ms = max(now_ms, self.latest_ms)
-        decision = obey(self.promotion, self.plan, name or "", detail, now_ms, at_ms)
+        decision = obey(self.promotion, self.plan, name or "", detail, now_ms, at_ms, self.orders)
         self.follow(at_ms)
         return decision
 
     def look(self, now_ms: int, at_ms: int) -> tuple[list[Decision], list[ArmMetric], list[Alert]]:
         """Judge and measure at ``now_ms``; what changes holds for events after ``at_ms`` and all that were served."""
         at_ms = max(at_ms, self.latest_ms)
-        figures = Figures(self.plan, self.promotion, self.answers, self.losses, self.rewards)
+        figures = Figures(self.plan, self.promotion, self.answers, self.latency, self.losses, self.rewards)
         standings = figures.standings()
         alerts = self._alerts(figures, now_ms)
         metrics = figures.metrics(standings, now_ms)
-        counts = (("outcomes", self.outcomes), ("outcomes_late", self.late), ("rows_repeated", self.repeated))
+        counts = [("outcomes", self.outcomes), ("outcomes_late", self.late), ("rows_repeated", self.repeated)]
+        counts += [] if self.orders is None else [("orders_refused", self.orders.refused)]
         metrics += [ArmMetric("", name, value, value, value, self.outcomes, now_ms) for name, value in counts]
         decisions = self.promotion.look(standings, now_ms, at_ms)
         for decision in decisions:
@@ -176,6 +188,7 @@ class Books:
     def _restart(self) -> None:
         self.losses.restart()
         self.answers.restart()
+        self.latency.restart()
         if self.rewards is not None:
             self.rewards.restart()
 
@@ -221,6 +234,7 @@ class Books:
     def parts(self) -> dict[str, dict[str, Any]]:
         """Return the arrays by book and name; the first axis of each is the arm."""
         books: dict[str, Any] = {"answers": self.answers, "losses": self.losses, "ratio": self.ratio}
+        books["latency"] = self.latency
         if self.rewards is not None:
             books["rewards"] = self.rewards
         return {name: book.sums for name, book in books.items()}

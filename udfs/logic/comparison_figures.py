@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from thalweg.udfs.logic.arm_answers import ArmAnswers
+from thalweg.udfs.logic.arm_latency import ArmLatency
 from thalweg.udfs.logic.arm_outcomes import LOSSES, ArmOutcomes
 from thalweg.udfs.logic.arm_rewards import ArmRewards
 from thalweg.udfs.logic.arm_standing import Standing
@@ -25,14 +26,20 @@ class Figures:
 
     Parameters
     ----------
-    plan, promotion, answers, losses, rewards :
+    plan, promotion, answers, latency, losses, rewards :
         Of the comparison.
     """
 
     def __init__(
-        self, plan: Plan, promotion: Promotion, answers: ArmAnswers, losses: ArmOutcomes, rewards: ArmRewards | None
+        self,
+        plan: Plan,
+        promotion: Promotion,
+        answers: ArmAnswers,
+        latency: ArmLatency,
+        losses: ArmOutcomes,
+        rewards: ArmRewards | None,
     ) -> None:
-        self._plan, self._promotion = plan, promotion
+        self._plan, self._promotion, self._latency = plan, promotion, latency
         self._answers, self._losses, self._rewards = answers, losses, rewards
         self._level, self._tuned = promotion.level(), promotion.tuned()
         self._verdicts = [self._judge(arm) for arm in range(len(plan.arms))]
@@ -78,7 +85,9 @@ class Figures:
         out: list[Verdict] = []
         default = arm == self._promotion.default
         for rule in self._plan.guardrails:
-            if rule.metric == "failures" or rule.quantile() is not None:
+            if rule.quantile() is not None:
+                out.append(self._latency.judge(arm, rule, self._level, self._plan.min_samples))
+            elif rule.metric == "failures":
                 out.append(self._answers.judge(arm, rule, self._level, self._plan.min_samples))
             elif rule.sign == "slice":
                 out += [] if default else self._in_slices(arm, rule)
@@ -141,9 +150,11 @@ class Figures:
                 all_events = self._answers.sums["answers"][self._promotion.default, 0]
                 told("skipped", _plain(float(all_events - events), int(all_events)))
             told("failures", _plain(failed / max(events, 1), int(events)))
-            quick = self._answers.quantile(arm, 0.99)
-            if quick is not None:
-                told("latency_p99", _plain(quick, int(self._answers.sums["slow"][arm, 0])))
+            for name in ("latency", "cost"):
+                for percent in (50, 99):
+                    time_ms = self._latency.quantile(arm, name, percent / 100)
+                    if time_ms is not None:
+                        told(f"{name}_p{percent}", _plain(time_ms, self._latency.events(arm)))
             told("events", _plain(float(standing.samples), standing.samples))
             if arm == self._promotion.default:
                 continue

@@ -75,6 +75,8 @@ class Plan(NamedTuple):
         How often to look, decide and emit: in events with an outcome, or in stream time.
     slices : tuple of str
         Columns whose values come as the JSON array ``slices`` of each row.
+    order_max_age_ms : int or None
+        Orders must be vouched for, and be no older than this; None, everybody's are carried out.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Plan(NamedTuple):
     label_timeout_ms: int = 86_400_000
     every: Every = Every(None, 60_000)
     slices: tuple[str, ...] = ()
+    order_max_age_ms: int | None = None
 
 
 class Served(NamedTuple):
@@ -166,10 +169,11 @@ class ArmMetric(NamedTuple):
 
         Since the default or the period began: ``difference`` (to the default; above 0 is better), ``events`` (behind
         it), ``evidence`` (that it is better: the e-value of the test on a scale from 0 to 1, 1 - 1/e), ``agreement``
-        (with the default; a share), ``latency_p99`` (ms).
+        (with the default; a share), ``latency_p50`` and ``latency_p99`` (ms; what an event waits for the arm in the
+        worker), ``cost_p50`` and ``cost_p99`` (ms; that time by the events that waited together).
 
         Now: ``share`` (percent), ``default`` (1 or 0). With an empty arm: ``outcomes``, ``outcomes_late``,
-        ``rows_repeated``.
+        ``rows_repeated``, and where orders must be vouched for ``orders_refused``.
     count : int
         Events behind it.
     slice : str

@@ -11,13 +11,13 @@ from thalweg.udfs.logic.sequential_tests import Interval
 
 __all__ = ["Guardrail", "Verdict", "judge_interval", "parse_guardrails", "unknown_in_guardrails"]
 
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _RULE = re.compile(
     rf"(?P<metric>\w+(?:\.\d+)?)\s*(?P<sign>not\s+worse\s+than|<|>)\s*(?P<bound>-?{_NUMBER})\s*(?P<unit>%|ms|s)?",
     re.IGNORECASE,
 )
 _SLICE = re.compile(r"slice\s*\(\s*(?P<column>[^()]+?)\s*\)", re.IGNORECASE)
-_LATENCY = re.compile(r"latency_p(\d{1,2}(?:\.\d+)?)")
+_LATENCY = re.compile(r"(?:latency|cost)_p(\d{1,2}(?:\.\d+)?)")
 
 
 class Guardrail(NamedTuple):
@@ -26,12 +26,13 @@ class Guardrail(NamedTuple):
     Attributes
     ----------
     metric : str
-        A loss, ``Reward``, ``failures``, ``latency_p50`` to ``latency_p99.9``; of a slice rule the column.
+        A loss, ``Reward``, ``failures``; ``latency_p50`` to ``latency_p99.9``, what an event waits for the model in the
+        worker; ``cost_p50`` and so on, that time by the events that waited together; of a slice rule the column.
     sign : str
         ``<`` or ``>``: held against the bound; ``not worse``: against the default; ``slice``: what is held against the
         default holds for each value of the column too, and where nothing is, the metric that decides.
     bound : float
-        Milliseconds for a latency, a share (0 to 1) for failures, else in the unit of the metric.
+        Milliseconds for a latency or a cost, a share (0 to 1) for failures, else in the unit of the metric.
     """
 
     metric: str
@@ -52,7 +53,7 @@ class Guardrail(NamedTuple):
         return f"{self.metric} {self.sign}{' than' if self.sign == 'not worse' else ''} {self.bound:g}{unit}"
 
     def quantile(self) -> float | None:
-        """Return which quantile of the latency it is about, 0 to 1; None for another metric."""
+        """Return which quantile of the latency or the cost it is about, 0 to 1; None for another metric."""
         found = _LATENCY.fullmatch(self.metric)
         return float(found[1]) / 100 if found else None
 
@@ -130,13 +131,13 @@ def _read(part: str) -> Guardrail | str:
     quantile = rule.quantile()
     if not math.isfinite(bound):
         return "has no finite bound"
-    if rule.metric.startswith("latency"):
+    if rule.metric.startswith(("latency", "cost")):
         if quantile is None or not 0 < quantile < 1:
-            return "names no quantile such as latency_p99"
+            return "names no quantile such as latency_p99 or cost_p50"
         if unit not in ("ms", "s") or rule.sign != "<" or bound <= 0:
             return "needs '<' and a time above 0 in ms or s"
     elif unit in ("ms", "s"):
-        return "has a time, and only a latency is one"
+        return "has a time, and only a latency or a cost is one"
     elif rule.metric == "failures":
         if rule.sign != "<" or not 0 < bound < 1:
             return "needs '<' and a share between 0 and 100 %"

@@ -11,6 +11,7 @@ from thalweg.udfs.flink.attach import Models, attach
 from thalweg.udfs.flink.comparison_flow import build_comparison
 from thalweg.udfs.flink.flow import Built
 from thalweg.udfs.flink.tables import Declared
+from thalweg.udfs.logic.arm_guard import ArmRole
 from thalweg.udfs.logic.compare_declaration import declare_comparison
 
 MODEL = {
@@ -55,10 +56,11 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         columns = ([], []) if options["provider"] == "compare" else ([("a", "DOUBLE")], [("y", "BOOLEAN")])
         return Declared(*columns, options)
 
-    def flow(_: Any, declaration: Any, reader: Any, carried: list[str], budget_ms: int | None) -> Built:
-        assert budget_ms == (5 if declaration.name == "v3" else None)
-        done.append((declaration.name, tuple(carried)))
-        return Built(declaration.name, tuple(carried), None, True)
+    def flow(_: Any, declaration: Any, reader: Any, role: ArmRole | None) -> Built:
+        role = role or ArmRole()
+        assert role[1:3] == ((True, 5) if declaration.name == "v3" else (False, None))
+        done.append((declaration.name, role.carried))
+        return Built(declaration.name, role.carried, None, True)
 
     def comparison(_: Any, declaration: Any, flows: dict[str, Built], reader: Any) -> None:
         done.append((declaration.name, tuple(flows[arm.name].answers for arm in declaration.plan.arms)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from test_operators import Flink
 from thalweg.udfs.flink.comparison_operator import RECORDS, SERVED_TYPES, ComparisonOperator
 from thalweg.udfs.flink.comparison_rows import KINDS, Carried
+from thalweg.udfs.logic.arm_guard import ArmGuard, ArmRole
 from thalweg.udfs.logic.comparison import ANSWER, COMMAND, OUTCOME, Arm, Plan
 from thalweg.udfs.logic.guardrails import parse_guardrails
 from thalweg.udfs.logic.options import Every
@@ -37,13 +39,15 @@ def rows_of(seed: int = 1) -> list[tuple[Any, ...]]:
             score = round(0.2 + 0.6 * truth + dice.gauss(0, 0.05) * arm, 6) if ready else None
             label = None if score is None else "true" if score > 0.5 else "false"
             status = "ok" if ready else "not_ready"
-            rows.append((ANSWER, arm, event, unit, ms, ms, score, label, None, None, status, "", "", n, f"{arm}.{n}"))
+            rows.append(
+                (ANSWER, arm, event, unit, ms, ms, score, label, None, None, status, "", "", n, f"{arm}.{n}", 5.0, 1)
+            )
             if n % 10:
                 told = "true" if truth else "false"
-                rows.append((OUTCOME, arm, event, unit, ms, ms + 60_000, score, label, None, told, *([None] * 5)))
+                rows.append((OUTCOME, arm, event, unit, ms, ms + 60_000, score, label, None, told, *([None] * 7)))
     detail = json.dumps({"argument": "v2:60, v3:20", "issued_by": "ana", "reason": "storm"})
     at = MS + ORDER_AT * 1000
-    rows.append((COMMAND, 0, "", None, at, at, None, "weights", detail, *([None] * 6)))
+    rows.append((COMMAND, 0, "", None, at, at, None, "weights", detail, *([None] * 8)))
     return sorted(rows, key=lambda row: (row[5], row[0], row[4], row[2], row[1]))
 
 
@@ -197,9 +201,9 @@ def test_rewards_slices_and_guardrails_come_with_what_the_answers_carry() -> Non
             score = (0.8 if truth != wrong else 0.2) + dice.gauss(0, 0.02)
             label = "true" if score > 0.5 else "false"
             given = (arm, f"e{n:03}", carried, ms)
-            rows.append((ANSWER, *given, ms, score, label, None, None, "ok", "", "", n, "1"))
+            rows.append((ANSWER, *given, ms, score, label, None, None, "ok", "", "", n, "1", None, None))
             told = "true" if truth else "false"
-            rows.append((OUTCOME, *given, ms + 60_000, score, label, None, told, *([None] * 5)))
+            rows.append((OUTCOME, *given, ms + 60_000, score, label, None, told, *([None] * 7)))
         totals.update(reward=reward, base=base)
     rows.sort(key=lambda row: (row[5], row[0], row[4], row[2], row[1]))
     plan = Plan(
@@ -220,3 +224,32 @@ def test_rewards_slices_and_guardrails_come_with_what_the_answers_carry() -> Non
     assert stop["arm"] == "v2"
     assert "carrier=AA" in stop["reason"]
     assert any(row["alert"].startswith("v2: ") for row in records_of(emitted, "alert"))
+
+
+def test_a_model_that_lets_events_wait_is_stopped_and_the_table_says_how_long() -> None:
+    """The times of an injected clock, from the guards of the models through the operator to decision and metric."""
+    rows: list[tuple[Any, ...]] = []
+    guards = [ArmGuard(ArmRole(), itertools.count(0, ms * 1_000_000).__next__) for ms in (5, 80)]
+    for n in range(400):
+        ms = MS + n * 1000
+        for arm, guard in enumerate(guards):
+            guard.run(
+                2, lambda: None, lambda reason: None
+            )  # two events at a time wait together: the first one tells it
+            block = (None, None) if n % 2 else guard.block_time(2)
+            given = (arm, f"e{n:03}", None, ms)
+            rows.append((ANSWER, *given, ms, 0.6, "true", None, None, "ok", "", "", n, "1", *block))
+            rows.append((OUTCOME, *given, ms + 60_000, 0.6, "true", None, "true", *([None] * 7)))
+    rows.sort(key=lambda row: (row[5], row[0], row[4], row[2], row[1]))
+    rules = parse_guardrails("latency_p99 < 50 ms; cost_p99 < 60 ms")
+    plan = Plan("delay", (Arm("v1"), Arm("v2", 40)), "v1", every=Every(None, 60_000), min_samples=100, guardrails=rules)
+    flink = Flink(ComparisonOperator(plan, [Carried(None, (), None)] * 2))
+    emitted = [row for step in steps_of(rows, 1, 40) for row in flink.take(step)]
+    (stop,) = (row for row in records_of(emitted, "decision") if row["decision"] == "stop")
+    assert stop["arm"] == "v2"
+    assert "latency_p99 < 50 ms" in stop["reason"]
+    assert {row["alert"] for row in records_of(emitted, "alert")} == {"v2: latency_p99 < 50 ms"}
+    last = {(row["arm"], row["metric"]): row["value"] for row in records_of(emitted, "metric")}
+    assert last["v1", "latency_p99"] == pytest.approx(5, rel=0.03)
+    assert last["v2", "latency_p50"] == pytest.approx(80, rel=0.03)
+    assert last["v2", "cost_p99"] == pytest.approx(40, rel=0.03)

@@ -25,7 +25,7 @@ LAYOUT = (Carried(1, (0,), None), Carried(0, (2,), None))
 
 def row(kind: int, arm: int, event: str | None, carried: str | None, ms: int = 5, **more: Any) -> list[Any]:
     values = {"score": 0.5, "label": "true", "detail": None, "truth": None, "status": "ok", "key": "k", "reason": ""}
-    values |= {"learned": 3, "version": "3"} | more
+    values |= {"learned": 3, "version": "3", "block_ms": None, "block_rows": None} | more
     return [kind, arm, event, carried, ms, ms, *values.values()]
 
 
@@ -38,7 +38,9 @@ def test_each_model_carries_the_unit_and_the_slices_in_its_own_places() -> None:
     found = seen(row(ANSWER, 0, "e", '["UA","u7"]'), row(ANSWER, 1, "e", '["u7","x","UA"]'), row(ANSWER, 1, "f", None))
     assert found[3] == ["u7", "u7", None]
     assert found[11] == ['["UA"]', '["UA"]', None]
-    assert found[12:15] == [[None] * 3] * 3
+    assert found[12:16] == [[None] * 3] * 4
+    timed = seen(row(ANSWER, 0, "e", None, block_ms=7.5, block_rows=3), row(ANSWER, 0, "f", None))
+    assert (timed[12], timed[15]) == ([7.5, None], [3, None])
 
 
 def test_without_a_unit_each_event_is_one() -> None:
@@ -56,6 +58,12 @@ def test_rewards_come_with_the_event_or_behind_the_truth() -> None:
     )  # fmt: skip
     assert found[13] == [9.5, None, None]
     assert found[14] == [2.0, None, None]
+    beside = (Carried(None, (), None, 0.0),)
+    found = seen(
+        row(OUTCOME, 0, "e", None, truth='true\x1f[null]'), row(OUTCOME, 0, "f", None, truth="false"),
+        row(ANSWER, 0, "g", None), layout=beside,
+    )  # fmt: skip
+    assert found[13] == [None, 0.0, None], "a label that never came brought nothing; one without a reward is unknown"
     outside = (Carried(None, (), None),)
     found = seen(
         row(OUTCOME, 0, "e", None, truth='true\x1f["9.5"]'), row(OUTCOME, 0, "f", None, truth="false"), layout=outside
@@ -81,8 +89,8 @@ def test_events_that_share_id_and_time_are_told_apart(events: list[tuple[str | N
         groups[-1][1].append(arm)
     assert [members for _, members in groups] == [list(range(arms))] * len(events)
     assert len({name for name, _ in groups}) == len(events)
-    assert sorted(zip(found[15], found[1], strict=True)) == sorted((r[11], r[1]) for r in rows)
-    assert sorted(map(str, found[19])) == sorted(str(r[2]) for r in rows)
+    assert sorted(zip(found[16], found[1], strict=True)) == sorted((r[11], r[1]) for r in rows)
+    assert sorted(map(str, found[20])) == sorted(str(r[2]) for r in rows)
     assert found[4] == sorted(found[4])
 
 

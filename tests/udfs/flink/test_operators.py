@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import random
 from collections import defaultdict
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from pyflink.datastream.functions import RuntimeContext
 from scenario import KEYS, MODEL, WITH_COLOUR, Loop, make_stream
 from thalweg.udfs.engines.base import EngineSpec, Field
-from thalweg.udfs.flink.operators import ANSWER_TYPES, EXTRA_TYPES, LearningOperator
+from thalweg.udfs.flink.operators import ANSWER_TYPES, EXTRA_TYPES, LearningOperator, learning_type
+from thalweg.udfs.logic.arm_guard import ArmRole
 from thalweg.udfs.logic.declaration import Declaration, declare
-from thalweg.udfs.logic.learning import learning_kinds
+from thalweg.udfs.logic.learning import LearningLogic, learning_kinds
 from thalweg.udfs.logic.packing import pack_columns
 
 HEAD = {"input-table": "events", "event-id": "id", "label-table": "labels", "label": "y", "provider": "river"}
@@ -242,14 +244,63 @@ def test_a_refused_label_is_told_with_its_reason_and_its_row() -> None:
     assert any("'a'" in reason for reason in reasons)
 
 
+def ticking(block_ms: float) -> Any:
+    """A clock by which each block takes so long."""
+    return itertools.count(0, round(block_ms * 1e6)).__next__
+
+
 def test_a_shadow_over_its_budget_skips_events_and_learns_all_the_same() -> None:
-    loop, d = Loop(*make_stream(1000), MODEL, True), declaration(MODEL, key="k")
-    calm, slow = Flink(LearningOperator(d, True)), Flink(LearningOperator(d, True, 1e-9))
-    (answers, others), (some, same) = (run(loop, d, 3, 50, flink) for flink in (calm, slow))
-    assert 0 < len(some) < len(answers) / 2
+    loop, d = Loop(*make_stream(600), MODEL, True), declaration(MODEL, key="k")
+    calm = Flink(LearningOperator(d, True))
+    slow = Flink(LearningOperator(d, True, ArmRole((), True, 0.035), ticking(2.0)))
+    (answers, others), (some, same) = run(loop, d, 3, 50, calm), run(loop, d, 3, 50, slow)
+    assert 0 < len(some) < len(answers)
     assert all(answer in answers for answer in some)
-    assert [str(row) for row in others] == [str(row) for row in same]
+    assert [str(list(row)[: len(ANSWER_TYPES) + 4]) for row in others] == [
+        str(list(row)[: len(ANSWER_TYPES) + 4]) for row in same if any(v is not None for v in list(row)[10:14])
+    ]
     assert calm.image() == slow.image()
+
+
+def test_of_a_model_that_is_compared_each_block_tells_how_long_it_took() -> None:
+    loop, d = Loop(*make_stream(500), MODEL, True), declaration(MODEL, key="k")
+    flink = Flink(LearningOperator(d, True, ArmRole(), ticking(3.0)))
+    answers, rows = run(loop, d, 3, 50, flink)
+    told = [list(row)[-2:] for row in rows if row[-1] is not None]
+    assert {ms for ms, _ in told} == {3.0}
+    first = len(answers) - sum(count for _, count in told)
+    assert 0 < first <= 50, "of all blocks but the first, once each"
+    assert len(list(rows[0])) == len(learning_type(ArmRole()).get_field_names())
+
+
+def test_all_that_a_compared_model_emits_has_the_columns_of_its_type() -> None:
+    loop = Loop(*make_stream(300), MODEL, True)
+    d = declaration(MODEL, key="k", old_examples="50", evaluate_every="1 min", snapshot_every="1 min")
+    flink = Flink(LearningOperator(d, True, ArmRole()))
+    rows = [list(row) for step in steps_of(loop, d, 3, 50) for row in flink.take(step)]
+    names = learning_type(ArmRole()).get_field_names()
+    assert {len(row) for row in rows} == {len(names)}
+    kinds = {name for row in rows for name, value in zip(names, row, strict=True) if value not in (None, [])}
+    assert {"event_id", "snapshot", "refusal", "remembered", "block_ms"} <= kinds
+
+
+def test_a_shadow_that_fails_answers_with_its_reason_and_the_job_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, d = Loop(*make_stream(400), MODEL, True), declaration(MODEL, key="k")
+    flink, calls, real = Flink(LearningOperator(d, True, ArmRole((), True))), itertools.count(), LearningLogic.on_rows
+
+    def failing(self: Any, columns: Any, store: Any) -> Any:
+        if next(calls) % 5 == 2:
+            raise RuntimeError("no memory left on the device")
+        return real(self, columns, store)
+
+    monkeypatch.setattr(LearningLogic, "on_rows", failing)
+    answers, _ = run(loop, d, 3, 50, flink)
+    assert sorted(a["event_id"] or "" for a in answers) == sorted(event or "" for event, _ in loop.answers)
+    failed = [a for a in answers if a["reason"] == "the shadow failed: RuntimeError: no memory left on the device"]
+    assert 0 < len(failed) < len(answers) / 2
+    assert {a["status"] for a in failed} == {"refused"}
+    with pytest.raises(RuntimeError):
+        run(loop, d, 3, 50, Flink(LearningOperator(d, True, ArmRole())))
 
 
 def test_every_function_that_travels_can_be_pickled() -> None:

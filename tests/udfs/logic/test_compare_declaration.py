@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from thalweg.connector.errors import ConfigError
+from thalweg.udfs.logic.arm_guard import ArmRole
 from thalweg.udfs.logic.compare_declaration import (
     CompareDeclaration,
     arm_names,
+    arm_role,
     declare_comparison,
-    shadow_budget,
 )
 from thalweg.udfs.logic.declaration import Declaration, declare
 from thalweg.udfs.logic.options import Every
@@ -118,8 +119,6 @@ def test_the_output_may_be_left_out_and_else_is_that_of_the_models() -> None:
             "'metric': models cannot be compared by 'MAE' in classification of boolean. Known: LogLoss,",
         ),
         ({"guardrails": "MAE < 3"}, "'guardrails': the rule 'MAE < 3' names what is not measured. Measured: LogLoss,"),
-        ({"guardrails": "latency_p99 < 50 ms"}, "'guardrails': the rule 'latency_p99 < 50 ms' is about the time"),
-        ({"shadow-budget": "2 ms", "mirror": "fixed:100"}, "'shadow-budget': is given, and no shadow learns"),
         ({"shadow-budget": "0"}, "'shadow-budget': '0' is not above zero"),
         ({"exploration": "0.5"}, "'exploration': is given, and the shares are fixed"),
         (
@@ -183,11 +182,29 @@ def test_only_who_is_a_shadow_everywhere_has_a_budget_and_the_least_counts() -> 
     first = compared({**WHOLE, "shadow-budget": "5 ms"})
     second = compared({"provider": "compare", "default": "v1", "mirror": "v4:100", "shadow-budget": "2 ms"})
     third = compared({"provider": "compare", "default": "v1", "candidates": "v4:20"})
-    assert shadow_budget("v4", [first]) == 5
-    assert shadow_budget("v4", [first, second]) == 2
-    assert shadow_budget("v4", [first, third]) is None
-    assert shadow_budget("v2", [first]) is None
-    assert shadow_budget("v4", [third]) is None
+    assert arm_role("v4", [first]) == ArmRole((), True, 5)
+    assert arm_role("v4", [first, second]) == ArmRole((), True, 2)
+    assert arm_role("v4", [first, third]) == ArmRole()
+    assert arm_role("v2", [first]) == ArmRole()
+    assert arm_role("v4", [third]) == ArmRole()
+    assert arm_role("v9", [first, second, third]) is None
+    some = compared({**WHOLE, "mirror": "v4:25"})
+    assert arm_role("v4", [some]) == ArmRole((), True, None, 0.25)
+    assert arm_role("v4", [some, second]) == ArmRole((), True, 2, 1.0), "who wants all of its answers gets them"
+    assert arm_role("v4", [some, third]) == ArmRole()
+
+
+def test_a_default_label_comes_in_time() -> None:
+    assert compared(WHOLE).plan.label_timeout_ms == MODELS["v1"].label_timeout
+    models = {name: model(name, label_default="false", label_timeout="5 min") for name in MODELS}
+    assert compared(WHOLE, models).plan.label_timeout_ms == 300_001, "it is made a millisecond after the timeout"
+
+
+def test_a_shadow_of_any_kind_may_have_a_budget_and_any_model_a_bound_on_its_time() -> None:
+    found = compared({**WHOLE, "mirror": "fixed:100", "shadow-budget": "2 ms", "guardrails": "latency_p99 < 50 ms"},
+                     {**MODELS, "fixed": STILL})  # fmt: skip
+    assert arm_role("fixed", [found]) == ArmRole((), True, 2)
+    assert [rule.told() for rule in found.plan.guardrails] == ["latency_p99 < 50 ms"]
 
 
 def test_the_names_are_read_as_far_as_they_can_be() -> None:

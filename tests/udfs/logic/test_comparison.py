@@ -79,6 +79,16 @@ def test_a_failing_arm_never_hurts_what_is_served() -> None:
     assert [arm for *_, arm, _, _ in nobody.served] == [0] * 50
 
 
+def test_a_shadow_that_people_promoted_and_that_skips_events_leaves_none_unanswered() -> None:
+    rows = stream(400, NOISE)
+    seldom = [row for row in rows if row[1] != 3 or int(row[2][1:]) % 4 == 0]
+    run = Run(Comparison(PLAN)).feed([*seldom, command("promote", 1000, "shadow")])
+    assert [event for event, *_ in run.served] == [f"e{n}" for n in range(400)]
+    later = {event: (arm, assigned) for event, _, ms, arm, assigned, _ in run.served if ms > 1000}
+    assert {arm for arm, assigned in later.values() if assigned == 3} == {0, 3}, "who can answers instead"
+    assert all(int(event[1:]) % 4 == 0 for event, (arm, _) in later.items() if arm == 3)
+
+
 def test_the_best_candidate_becomes_the_default_at_an_exact_event() -> None:
     run = Run(Comparison(PLAN)).feed(ROWS)
     (promoted,) = [decision for decision in run.decisions if decision.action == "promote"]
