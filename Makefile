@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JARS := .thalweg/jars
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check jars wheel release clean prerequisites
+.PHONY: help demo test check jars wheel audit release clean prerequisites
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,6 +28,9 @@ wheel: $(STAMP) ## build the wheel into dist/, for docker/
 
 release: $(STAMP) jars ## build everything that a release ships, with checksums and bill of materials
 	$(BIN)/python docker/release.py
+
+audit: $(STAMP) ## look the pinned dependencies up in the database of vulnerabilities; 1: some are known, 3: cannot ask
+	$(BIN)/python docker/audit.py $(ARGS)
 
 jars: $(JARS)/.resolved ## resolve the pinned jars through Maven
 

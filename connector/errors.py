@@ -11,6 +11,7 @@ __all__ = [
     "Problem",
     "RecordError",
     "SetupError",
+    "SignatureError",
     "SnapshotError",
     "ThalwegError",
     "WireError",
@@ -70,6 +71,10 @@ class WireError(ThalwegError):
 
 class SnapshotError(ThalwegError):
     """A model snapshot that is damaged, foreign, hostile or too large."""
+
+
+class SignatureError(SnapshotError):
+    """A record that nobody who is trusted vouches for: not signed, signed by others, or changed since."""
 
 
 class ModelError(ThalwegError):

@@ -13,7 +13,9 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import TopicAlreadyExistsError
 from thalweg.connector.client import open_client, open_topic, raw_records
-from thalweg.connector.errors import ConfigError, Problem, SetupError, SnapshotError, WireError
+from thalweg.connector.errors import ConfigError, Problem, SetupError, SignatureError, SnapshotError, WireError
+from thalweg.connector.probe import AccessError
+from thalweg.connector.signing import Trust
 from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Parts, Snapshot, assemble, is_manifest, split
 from thalweg.connector.wire import decode, encode
 
@@ -48,8 +50,8 @@ def wait_for_broker(brokers: str, timeout_s: float = 30.0, **security: Any) -> N
         try:
             with open_client(KafkaAdminClient, brokers, security, bootstrap_timeout_ms=int(left_s * 1000)):
                 return
-        except SetupError:
-            if time.monotonic() + _PAUSE_S >= end:
+        except SetupError as error:
+            if isinstance(error, AccessError) or time.monotonic() + _PAUSE_S >= end:
                 raise
             time.sleep(_PAUSE_S)
 
@@ -164,8 +166,15 @@ class SnapshotTopic:
         Takes one sentence about each snapshot that was passed over; by default it is logged as a warning.
     max_snapshot_bytes : int
         Largest blob to publish or to accept, in bytes.
+    trust : Trust, optional
+        Whose signatures are believed; what others have sent is reported and passed over.
     **security
         Settings of kafka-python such as ``security_protocol``; in no text that this class gives.
+
+    Attributes
+    ----------
+    refused : set of (model, key)
+        Of which the last read found something that ``trust`` refuses.
     """
 
     def __init__(
@@ -175,10 +184,12 @@ class SnapshotTopic:
         *,
         report: Callable[[str], None] = _log.warning,
         max_snapshot_bytes: int = MAX_SNAPSHOT_BYTES,
+        trust: Trust | None = None,
         **security: Any,
     ) -> None:
         self._brokers, self._topic, self._security = brokers, topic, security
-        self._report, self._limit = report, max_snapshot_bytes
+        self._report, self._limit, self._trust = report, max_snapshot_bytes, trust
+        self.refused: set[tuple[str, str]] = set()
         self._slots: dict[tuple[str, str], int] = {}
 
     def __repr__(self) -> str:
@@ -194,12 +205,14 @@ class SnapshotTopic:
         SetupError
             No broker answered, there is no such topic, or the broker fell silent.
         """
-        found: dict[tuple[str, str], tuple[int, Snapshot]] = {}
+        found: dict[tuple[str, str], tuple[tuple[int, int], Snapshot]] = {}
         for offset, snapshot in self._snapshots(None):
             name = (snapshot.model, snapshot.key)
-            # Manifests of one model key share a partition, so their offsets tell their order.
-            if name not in found or offset > found[name][0]:
-                found[name] = (offset, snapshot)
+            # Manifests of one model key share a partition, so their offsets tell their order. A pointer is counted: an
+            # old one that was signed and is sent again does not become the newest.
+            counted = snapshot.version if self._trust is not None and snapshot.kind == "serving" else 0
+            if name not in found or (counted, offset) > found[name][0]:
+                found[name] = ((counted, offset), snapshot)
         return {name: snapshot for name, (_, snapshot) in found.items()}
 
     def history(self, model: str, key: str = "") -> list[Snapshot]:
@@ -266,14 +279,18 @@ class SnapshotTopic:
         """Yield (offset of the manifest, snapshot) as they become whole; report those that never do."""
         collected = Parts()
         whole: dict[tuple[str, str], int] = {}
+        self.refused = set()
         for record, raw in self._records(name):
             parts = collected.add(record, raw)
             if not parts:
                 continue
             manifest = parts.get(record["chunks"] - 1, (record, raw))[1]
             try:
-                snapshot = assemble((part for part, _ in parts.values()), max_snapshot_bytes=self._limit)
+                each = (part for part, _ in parts.values())
+                snapshot = assemble(each, max_snapshot_bytes=self._limit, trust=self._trust)
             except SnapshotError as error:
+                if isinstance(error, SignatureError):
+                    self.refused.add((record["model"], record["key"]))
                 self._report(f"{self._topic}-{manifest.partition} at offset {manifest.offset} is passed over: {error}")
                 continue
             whole[snapshot.model, snapshot.key] = max(manifest.timestamp, whole.get((snapshot.model, snapshot.key), 0))

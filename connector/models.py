@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.connector.kafka import SnapshotTopic, create_topics
+from thalweg.connector.keys import Key
 from thalweg.connector.modelstate import (
     SERVING,
     ModelState,
@@ -33,7 +34,9 @@ from thalweg.connector.modelstate import (
     state_of,
     version_of,
 )
+from thalweg.connector.signing import Trust
 from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot
+from thalweg.connector.snapshot_signature import sign_snapshot
 from thalweg.connector.sole_writer import Change, change_alone
 
 __all__ = ["ModelState", "ModelTopic", "ModelVersion", "check_name", "state_of"]
@@ -56,6 +59,10 @@ class ModelTopic:
         Takes one sentence about each record that was passed over; by default it is logged as a warning.
     max_model_bytes : int
         Largest file to send or to accept, in bytes.
+    signer : Key, optional
+        Signs every version and every pointer that is sent.
+    trust : Trust, optional
+        Whose signatures are believed; what others have sent is reported and passed over.
     **security
         Settings of kafka-python such as ``security_protocol``; in no text that this class gives.
 
@@ -72,11 +79,14 @@ class ModelTopic:
         *,
         report: Callable[[str], None] = _log.warning,
         max_model_bytes: int = MAX_SNAPSHOT_BYTES,
+        signer: Key | None = None,
+        trust: Trust | None = None,
         **security: Any,
     ) -> None:
         self._brokers, self._topic, self._security = brokers, topic, security
-        self._report, self._limit = report, max_model_bytes
-        self._store = SnapshotTopic(brokers, topic, report=report, max_snapshot_bytes=max_model_bytes, **security)
+        self._report, self._limit, self._signer = report, max_model_bytes, signer
+        limits: dict[str, Any] = {"max_snapshot_bytes": max_model_bytes, "trust": trust}
+        self._store = SnapshotTopic(brokers, topic, report=report, **limits, **security)
 
     def __repr__(self) -> str:
         return f"ModelTopic({self._brokers!r}, {self._topic!r})"
@@ -161,10 +171,11 @@ class ModelTopic:
         def published(change: Change) -> ModelVersion:
             snapshots = self._store.latest()
             pointer = self._settled(name, snapshots)
-            number = 1 + max([pointer.last, *numbers_of(name, snapshots)])
+            taken = [*snapshots, *self._store.refused]  # a number is not given twice, whoever took it
+            number = 1 + max([pointer.last, *numbers_of(name, taken)])
             snapshot = _snapshot(name, str(number), kind, about, number, data if uri is None else b"")
             snapshot = replace(snapshot, metrics=dict(metrics or {}))
-            change.publish(snapshot)
+            change.publish(self._signed(snapshot))
             pointer = pointer.settled([number])
             pointer = pointer.moved(number) if serve or pointer.serving is None else pointer
             self._point(change, name, pointer, snapshots)
@@ -182,6 +193,22 @@ class ModelTopic:
 
         return self._alone(promoted)
 
+    def follow(self, name: str, version: int, decided_ms: int, decision: str, by: str, reason: str) -> bool:
+        """Let a version serve as an experiment decided, once per decision; return whether it was new.
+
+        ``decision`` names what was decided at ``decided_ms``; it stands in the pointer, with who and why. One from
+        before the last one is passed over. Raises ConfigError if there is no such model or version.
+        """
+
+        def followed(change: Change) -> bool:
+            snapshots, _ = self._found(name, version)
+            pointer = self._settled(name, snapshots)
+            new = not pointer.has_followed(decided_ms, decision)
+            pointer = replace(pointer.moved(version), by=by, reason=reason, followed=(decided_ms, decision))
+            return new and bool(self._point(change, name, pointer, snapshots))
+
+        return self._alone(followed)
+
     def rollback(self, name: str) -> ModelState:
         """Let the version serve that served before; raises ConfigError if there is no such model or no such version.
 
@@ -194,7 +221,8 @@ class ModelTopic:
             if not back:
                 remedy = f"Promote one of its versions: {_listed(state)}."
                 raise ConfigError([Problem(f"model '{name}'", "no version that served before is left.", remedy)])
-            pointer = replace(self._settled(name, snapshots), serving=back[0], previous=tuple(back[1:]))
+            pointer = self._settled(name, snapshots)
+            pointer = replace(pointer, serving=back[0], previous=tuple(back[1:]), by="", reason="")
             return self._point(change, name, pointer, snapshots)
 
         return self._alone(rolled_back)
@@ -215,8 +243,8 @@ class ModelTopic:
             if stored is None:
                 raise _unknown_version(state, version)
             if version == pointer.serving:
-                where, remedy = f"model '{name}', version {version}", "Promote another one first."
-                raise ConfigError([Problem(where, "it serves, and cannot be retired.", remedy)])
+                where, what = f"model '{name}', version {version}", "it serves, and cannot be retired."
+                raise ConfigError([Problem(where, what, "Promote another one first.")])
             state = self._point(change, name, pointer.without(version), snapshots)
             change.bury(stored)
             return state
@@ -225,6 +253,9 @@ class ModelTopic:
 
     def _alone(self, work: Callable[[Change], _Result]) -> _Result:
         return change_alone(self._brokers, self._topic, self._security, self._limit, work)
+
+    def _signed(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot if self._signer is None else sign_snapshot(snapshot, self._signer)
 
     def _found(self, name: str, version: int | None = None) -> tuple[_Snapshots, ModelState]:
         snapshots = self._store.latest()
@@ -250,10 +281,8 @@ class ModelTopic:
         return pointer.settled(numbers_of(name, snapshots))
 
     def _point(self, change: Change, name: str, pointer: Pointer, snapshots: _Snapshots) -> ModelState:
-        about = {"serving": pointer.serving, "previous": list(pointer.previous), "last": pointer.last}
-        about |= {"kept": sorted(pointer.kept or ())}
-        snapshot = _snapshot(name, "", SERVING, about, pointer.counter + 1, b"")
-        change.publish(snapshot)
+        snapshot = _snapshot(name, "", SERVING, pointer.about(), pointer.counter + 1, b"")
+        change.publish(self._signed(snapshot))
         states = state_of({**snapshots, (name, ""): snapshot}, report=lambda _: None)
         return states[name]
 

@@ -103,12 +103,16 @@ class ModelState:
         The existing versions that served before, the last one first.
     versions : dict of int to ModelVersion
         By number, ascending.
+    by, reason : str
+        Who let the version serve, and why, where that is known: of an experiment that is followed, its decision.
     """
 
     name: str
     serving: int | None
     previous: tuple[int, ...]
     versions: dict[int, ModelVersion] = field(hash=False)
+    by: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class Pointer:
     """What the newest pointer says, whether or not the versions exist.
 
     Versions up to ``last`` exist only if they are in ``kept``: a reader may meet a retired one until it is compacted.
+    ``followed`` is the last decision of an experiment that was carried out, its time in epoch ms and its name.
     """
 
     serving: int | None = None
@@ -123,6 +128,20 @@ class Pointer:
     last: int = 0
     kept: frozenset[int] | None = None  # None: whatever is in the topic
     counter: int = 0
+    by: str = ""
+    reason: str = ""
+    followed: tuple[int, str] = (-1, "")
+
+    def about(self) -> dict[str, Any]:
+        """Return the pointer as its snapshot has it."""
+        kept, followed = sorted(self.kept or ()), [] if self.followed[0] < 0 else list(self.followed)
+        found = {SERVING: self.serving, "previous": list(self.previous), "last": self.last, "kept": kept}
+        told = {"by": self.by, "reason": self.reason, "followed": followed}
+        return found | {name: value for name, value in told.items() if value}
+
+    def has_followed(self, decided_ms: int, decision: str) -> bool:
+        """Tell whether a decision was carried out, or a later one."""
+        return decided_ms < self.followed[0] or (decided_ms, decision) == self.followed
 
     def holds(self, number: int) -> bool:
         """Tell whether a version exists, if it is in the topic."""
@@ -137,7 +156,7 @@ class Pointer:
         """Return the pointer to another version, which remembers this one."""
         back = (self.serving, *self.previous)
         previous = tuple(old for old in back if old is not None and old != number)[:_MAX_PREVIOUS]
-        return replace(self, serving=number, previous=previous) if number != self.serving else self
+        return replace(self, serving=number, previous=previous, by="", reason="") if number != self.serving else self
 
     def without(self, number: int) -> Pointer:
         """Return the same without a version, whose number stays taken."""
@@ -190,7 +209,8 @@ def fold(
         if pointer.serving is not None and pointer.serving not in there:
             report(f"Model '{name}': version {pointer.serving} should serve, and is not there.")
         serving = pointer.serving if pointer.serving in there else None
-        states[name] = ModelState(name, serving, tuple(n for n in pointer.previous if n in there), there)
+        previous = tuple(n for n in pointer.previous if n in there)
+        states[name] = ModelState(name, serving, previous, there, pointer.by, pointer.reason)
     return states
 
 
@@ -246,7 +266,11 @@ def pointer_of(name: str, snapshot: Snapshot) -> Pointer:
     if not all(type(number) is int and 0 < number < 2**63 for number in numbers):
         raise ValueError("a version in it is not a whole number above 0")
     highest = max(numbers, default=0)
-    return Pointer(serving, tuple(previous), highest, None if kept is None else frozenset(kept), snapshot.version)
+    held = None if kept is None else frozenset(kept)
+    by, reason, followed = str(about.get("by", "")), str(about.get("reason", "")), about.get("followed", [-1, ""])
+    if not isinstance(followed, list) or [type(part) for part in followed] != [int, str]:
+        raise ValueError("the decision that it followed is no time with a name")
+    return Pointer(serving, tuple(previous), highest, held, snapshot.version, by, reason, (followed[0], followed[1]))
 
 
 def _about(name: str, snapshot: Snapshot) -> dict[str, Any]:
@@ -271,6 +295,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def numbers_of(name: str, snapshots: Mapping[tuple[str, str], Snapshot]) -> list[int]:
+def numbers_of(name: str, snapshots: Iterable[tuple[str, str]]) -> list[int]:
     """Return the numbers of a model's versions in the topic, whether they can be read or not, retired or not."""
     return [int(key) for model, key in snapshots if model == name and _NUMBER.fullmatch(key)]

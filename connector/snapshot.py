@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thalweg.connector.errors import SnapshotError
+from thalweg.connector.signing import Trust, join_signature
+from thalweg.connector.snapshot_signature import check_snapshot
 from thalweg.connector.wire import encode
 
 __all__ = [
@@ -64,6 +66,8 @@ class Snapshot:
         Versions that wrote the blob.
     protocol : int
         Version of the envelope.
+    signature : str
+        Of ``sign_snapshot``; empty, nobody vouches for it.
     """
 
     model: str
@@ -78,6 +82,7 @@ class Snapshot:
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     writer: str = ""
     protocol: int = PROTOCOL
+    signature: str = ""
 
     @property
     def sha256(self) -> str:
@@ -137,7 +142,7 @@ def split(
         "metrics": dict(snapshot.metrics),
         "sha256": snapshot.sha256,
         "size": snapshot.size,
-        "writer": snapshot.writer,
+        "writer": join_signature(snapshot.writer, snapshot.signature),
     }
     widest = {**shared, "snapshot_key": f"{manifest_key}/0-{snapshot.size}", "chunk": 2**31 - 1, "chunks": 2**31 - 1}
     room = max_bytes - len(encode("snapshot", {**widest, "blob": b""})) - _LENGTH
@@ -191,6 +196,7 @@ def assemble(
     records: Iterable[Mapping[str, Any]],
     *,
     max_snapshot_bytes: int = MAX_SNAPSHOT_BYTES,
+    trust: Trust | None = None,
 ) -> Snapshot:
     """Return the snapshot that records carry, or nothing at all: never half of one.
 
@@ -200,9 +206,13 @@ def assemble(
         Decoded records of the schema ``snapshot``, of one snapshot, in any order; a record may come twice.
     max_snapshot_bytes : int
         Largest blob to accept, in bytes.
+    trust : Trust, optional
+        Whose signatures are believed; without it none is looked at.
 
     Raises
     ------
+    SignatureError
+        ``trust`` refuses it; nothing that it carries has been parsed.
     SnapshotError
         Names the model, the key and what is wrong: a part missing, parts of different snapshots, an unknown
         protocol, a size or a checksum that differs, a spec that is not JSON, a blob above the limit.
@@ -229,8 +239,10 @@ def assemble(
         raise SnapshotError(f"{name}: the blob has {len(blob)} bytes and not {first['size']} as it should.")
     if hashlib.sha256(blob).hexdigest() != first["sha256"]:
         raise SnapshotError(f"{name}: the blob does not have the checksum that it was sent with.")
+    writer, signature = check_snapshot(first, trust, name)
+    _check_spec(first["spec"], name)
     fields = {part: first[part] for part in _SHARED}
-    return Snapshot(**fields, metrics=dict(first["metrics"]), writer=first["writer"], blob=blob)
+    return Snapshot(**fields, metrics=dict(first["metrics"]), writer=writer, blob=blob, signature=signature)
 
 
 def record_key(model: str, key: str) -> str:
@@ -256,8 +268,11 @@ def _check_claims(record: Mapping[str, Any], limit: int) -> None:
         raise SnapshotError(_too_large(name, record["size"], limit))
     if record["size"] < 0 or record["chunks"] < 1 or record["version"] < 0:
         raise SnapshotError(f"{name}: its size, version or count of parts is negative.")
+
+
+def _check_spec(spec: str, name: str) -> None:
     try:
-        parsed = json.loads(record["spec"])
+        parsed = json.loads(spec)
     except (ValueError, RecursionError) as error:
         raise SnapshotError(f"{name}: its spec is not JSON.") from error
     if not isinstance(parsed, dict):

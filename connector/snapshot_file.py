@@ -12,6 +12,7 @@ from typing import Any
 
 import fastavro
 from thalweg.connector.errors import SnapshotError, WireError
+from thalweg.connector.signing import Trust
 from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Snapshot, assemble, split
 from thalweg.connector.wire import decode, encode, schema
 
@@ -55,7 +56,9 @@ def snapshot_to_file(snapshot: Snapshot, *, max_snapshot_bytes: int = MAX_SNAPSH
     return stream.getvalue()
 
 
-def snapshot_from_file(data: bytes, *, max_snapshot_bytes: int = MAX_SNAPSHOT_BYTES) -> Snapshot:
+def snapshot_from_file(
+    data: bytes, *, max_snapshot_bytes: int = MAX_SNAPSHOT_BYTES, trust: Trust | None = None
+) -> Snapshot:
     """Return the snapshot that ``snapshot_to_file`` wrote.
 
     Parameters
@@ -64,9 +67,13 @@ def snapshot_from_file(data: bytes, *, max_snapshot_bytes: int = MAX_SNAPSHOT_BY
         The file.
     max_snapshot_bytes : int
         Largest blob to accept, in bytes.
+    trust : Trust, optional
+        Whose signatures are believed; without it none is looked at.
 
     Raises
     ------
+    SignatureError
+        ``trust`` refuses it.
     SnapshotError
         No such file, damaged, of another schema, or too large.
     """
@@ -77,7 +84,8 @@ def snapshot_from_file(data: bytes, *, max_snapshot_bytes: int = MAX_SNAPSHOT_BY
         raise SnapshotError(f"{what} Raise 'max-snapshot-bytes'.")
     record = _only_record(data)
     try:
-        return assemble([decode("snapshot", encode("snapshot", record))], max_snapshot_bytes=max_snapshot_bytes)
+        records = [decode("snapshot", encode("snapshot", record))]
+        return assemble(records, max_snapshot_bytes=max_snapshot_bytes, trust=trust)
     except WireError as error:
         raise SnapshotError(f"The file holds no snapshot: {error}") from error
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from thalweg.connector.errors import SnapshotError, WireError
+from thalweg.connector.errors import SignatureError, SnapshotError, WireError
+from thalweg.connector.signing import Trust
 from thalweg.connector.snapshot import MAX_SNAPSHOT_BYTES, Parts, Snapshot, assemble, record_key
 from thalweg.connector.snapshot_places import Place, Places
 from thalweg.connector.wire import decode
@@ -46,6 +47,13 @@ class SnapshotIndex:
         Takes one sentence about each snapshot that was passed over; by default it is logged as a warning.
     max_snapshot_bytes : int
         Largest blob to accept, in bytes.
+    trust : Trust, optional
+        Whose signatures are believed; what others have sent is passed over.
+
+    Attributes
+    ----------
+    refused : dict of str to str
+        Keys of which something was passed over because of its signature, and why; whoever tells of them empties it.
 
     Raises
     ------
@@ -61,8 +69,11 @@ class SnapshotIndex:
         *,
         report: Callable[[str], None] = _log.warning,
         max_snapshot_bytes: int = MAX_SNAPSHOT_BYTES,
+        trust: Trust | None = None,
     ) -> None:
         self._log, self._model, self._report, self._limit = log, model, report, max_snapshot_bytes
+        self._trust = trust
+        self.refused: dict[str, str] = {}
         self._head = record_key(model, "").encode()
         self._places = Places()
         self.update()
@@ -142,8 +153,10 @@ class SnapshotIndex:
         self, key: str, records: Sequence[Mapping[str, Any]], whole: dict[str, Snapshot], strange: list[str]
     ) -> None:
         try:
-            whole[key] = assemble(records, max_snapshot_bytes=self._limit)
-        except SnapshotError:
+            whole[key] = assemble(records, max_snapshot_bytes=self._limit, trust=self._trust)
+        except SnapshotError as error:
+            if isinstance(error, SignatureError):
+                self.refused[key] = str(error)
             strange.append(key)
 
     def _records(self, places: Iterable[Place]) -> Iterator[Any]:
@@ -168,8 +181,11 @@ class SnapshotIndex:
             if not parts:
                 continue
             try:
-                snapshot = assemble((part for part, _ in parts.values()), max_snapshot_bytes=self._limit)
+                each = (part for part, _ in parts.values())
+                snapshot = assemble(each, max_snapshot_bytes=self._limit, trust=self._trust)
             except SnapshotError as error:
+                if isinstance(error, SignatureError):
+                    self.refused[record["key"]] = str(error)
                 self._report(f"A snapshot is passed over: {error}")
                 continue
             last = parts[record["chunks"] - 1][1].offset

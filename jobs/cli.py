@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import click
 from thalweg.connector.errors import ConfigError, SetupError, ThalwegError
+from thalweg.connector.redaction import guard_tracebacks, redacted
 
 __all__ = ["main"]
 
@@ -14,11 +15,14 @@ _COMMANDS = {
     "alerts": "thalweg.jobs.cli_alerts:alerts",
     "broker": "thalweg.jobs.cli_broker:broker",
     "bundle": "thalweg.jobs.cli_bundle:bundle_command",
+    "dead-letters": "thalweg.jobs.cli_dead_letters:dead_letters",
     "ddl": "thalweg.jobs.cli_contract:ddl",
     "demo": "thalweg.jobs.demo:demo_command",
     "doctor": "thalweg.jobs.cli_doctor:doctor_command",
     "experiment": "thalweg.jobs.cli_experiment:experiment",
+    "keys": "thalweg.jobs.cli_keys:keys",
     "models": "thalweg.jobs.cli_models:models",
+    "plan": "thalweg.jobs.cli_plan:plan_command",
     "recipes": "thalweg.jobs.cli_recipes:recipes",
     "resume": "thalweg.jobs.cli_jobs:resume_command",
     "report": "thalweg.jobs.cli_report:report_command",
@@ -47,7 +51,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except ThalwegError as error:
-            click.echo(str(error), err=True)
+            click.echo(redacted(str(error)), err=True)
             ctx.exit(2 if isinstance(error, ConfigError) else 3 if isinstance(error, SetupError) else 1)
 
 
@@ -66,3 +70,4 @@ def main() -> None:
       thalweg doctor
       thalweg run fraud.sql -D brokers=127.0.0.1:9092
     """
+    guard_tracebacks()

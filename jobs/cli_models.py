@@ -7,6 +7,7 @@ from thalweg.connector.errors import ConfigError
 from thalweg.jobs.cli_publish import check_onnx, publish
 from thalweg.jobs.model_facts import cell, common_options, facts_of, moment, open_models, tell
 from thalweg.jobs.output import print_json, print_table
+from thalweg.jobs.signing_options import signing_option
 
 __all__ = ["models"]
 
@@ -82,6 +83,7 @@ def show(name: str, version: int | None, topic: str, brokers: str, as_json: bool
 @models.command()
 @click.argument("name")
 @click.argument("version", type=_number)
+@signing_option
 @common_options
 def promote(name: str, version: int, topic: str, brokers: str, as_json: bool) -> None:
     """Let VERSION of NAME serve.
@@ -95,6 +97,7 @@ def promote(name: str, version: int, topic: str, brokers: str, as_json: bool) ->
 
 @models.command()
 @click.argument("name")
+@signing_option
 @common_options
 def rollback(name: str, topic: str, brokers: str, as_json: bool) -> None:
     """Let the version of NAME serve that served before; once more goes one further back.
@@ -109,6 +112,7 @@ def rollback(name: str, topic: str, brokers: str, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.argument("version", type=_number)
+@signing_option
 @common_options
 def retire(name: str, version: int, topic: str, brokers: str, as_json: bool) -> None:
     """Delete VERSION of NAME for good. The one that serves cannot be retired.

@@ -9,6 +9,7 @@ import click
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.jobs.model_facts import common_options, facts_of, open_models
 from thalweg.jobs.output import print_json
+from thalweg.jobs.signing_options import signing_option
 
 if TYPE_CHECKING:
     from thalweg.udfs.engines.onnx_reference import ModelReference
@@ -61,6 +62,7 @@ _number = click.IntRange(min=1)
 )
 @click.option("--allow-new-inputs", is_flag=True, help="Gate: it may take other inputs than the version before.")
 @click.option("--by-reference", is_flag=True, help="Send where the file lies and its checksum, not the file.")
+@signing_option
 @common_options
 def publish(
     name: str,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from thalweg.connector.errors import ConfigError, Problem, SnapshotError
+from thalweg.jobs.client_config import brokers_option, security
 from thalweg.jobs.output import json_option, print_json, print_table
+from thalweg.jobs.signing_options import signer, signing_option, trust, trust_options
 
 if TYPE_CHECKING:
     from thalweg.connector.snapshot import Snapshot
@@ -21,8 +23,7 @@ __all__ = ["snapshots"]
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that all of this group have."""
     topic = click.option("--topic", required=True, help="The snapshot topic, <app>.snapshot.v1.")
-    brokers = click.option("--brokers", default="127.0.0.1:9092", show_default=True, help="host:port, ...")
-    return topic(brokers(json_option(command)))
+    return topic(brokers_option(trust_options(json_option(command))))
 
 
 _key_option = click.option("--key", default="", help="Key of the model; that of the shared model is empty.")
@@ -52,7 +53,7 @@ def list_(topic: str, brokers: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    columns = ("model", "key", "kind", "version", "event_time", "bytes", "sha256")
+    columns = ("model", "key", "kind", "version", "event_time", "bytes", "sha256", "signed_by")
     print_table(columns, ([str(facts[column])[:25] for column in columns] for facts in found))
 
 
@@ -91,6 +92,7 @@ def show(model: str, key: str, blob: Path | None, topic: str, brokers: str, as_j
 @click.option("--models", default="thalweg.models.v1", show_default=True, help="The topic that it is published to.")
 @click.option("--note", default="", help="With --publish: a text for people.")
 @click.option("--no-serve", is_flag=True, help="With --publish: the first version of a model serves in any case.")
+@signing_option
 @_common
 def export(
     model: str,
@@ -130,7 +132,7 @@ def export(
         check_name(name)
     snapshot = _find(brokers, topic, model, key)
     engine = _restored(snapshot)
-    data = _onnx(snapshot, engine) if form == "onnx" else _file(snapshot)
+    data = _onnx(snapshot, engine) if form == "onnx" else _file(_signed(snapshot))
     facts = _facts(snapshot) | {"format": form, "exported_bytes": len(data)}
     if out is not None:
         _write(out, data)
@@ -147,6 +149,7 @@ def export(
 
 @snapshots.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@signing_option
 @_common
 def import_(file: Path, topic: str, brokers: str, as_json: bool) -> None:
     """Send FILE, which 'export --format river' wrote, to a snapshot topic. A topic that does not exist is made.
@@ -165,16 +168,16 @@ def import_(file: Path, topic: str, brokers: str, as_json: bool) -> None:
     except OSError as error:
         what = f"cannot be read ({error.strerror})."
         raise ConfigError([Problem(f"file {file}", what, "Check the path and its permissions.")]) from error
-    snapshot = snapshot_from_file(data)
+    snapshot = _signed(snapshot_from_file(data, trust=trust()))
     _restored(snapshot)
-    create_topics(brokers, {topic: {"compact": True}})
-    SnapshotTopic(brokers, topic, report=lambda text: click.echo(text, err=True)).publish(snapshot)
+    create_topics(brokers, {topic: {"compact": True}}, **security())
+    SnapshotTopic(brokers, topic, report=lambda text: click.echo(text, err=True), **security()).publish(snapshot)
     _tell(_facts(snapshot), as_json)
 
 
 def _restored(snapshot: Snapshot) -> Scorer:
     """Return the model of a snapshot: its bytes pass the engine's own audit before anything leaves the topic."""
-    from thalweg.udfs.engines import restore
+    from thalweg.udfs.engines import check_whole, restore
     from thalweg.udfs.engines.base import EngineSpec
 
     where = f"Snapshot of model '{snapshot.model}', key '{snapshot.key}'"
@@ -184,7 +187,9 @@ def _restored(snapshot: Snapshot) -> Scorer:
         raise SnapshotError(f"{where}: its spec is not that of an engine.") from error
     if spec.kind != snapshot.kind:
         raise SnapshotError(f"{where}: it is of kind '{snapshot.kind}', and its spec of kind '{spec.kind}'.")
-    return restore(spec, snapshot.blob)
+    engine = restore(spec, snapshot.blob)
+    check_whole(engine)
+    return engine
 
 
 def _onnx(snapshot: Snapshot, engine: Scorer) -> bytes:
@@ -202,6 +207,14 @@ def _file(snapshot: Snapshot) -> bytes:
     from thalweg.connector.snapshot_file import snapshot_to_file
 
     return snapshot_to_file(snapshot)
+
+
+def _signed(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot with the signature of ``--signing-key``; without it with its own."""
+    from thalweg.connector.snapshot_signature import sign_snapshot
+
+    key = signer()
+    return snapshot if key is None else sign_snapshot(snapshot, key)
 
 
 def _write(out: Path, data: bytes) -> None:
@@ -228,7 +241,7 @@ def _published(brokers: str, topic: str, name: str, data: bytes, file: str, note
 def _latest(brokers: str, topic: str) -> dict[tuple[str, str], Snapshot]:
     from thalweg.connector.kafka import SnapshotTopic
 
-    return SnapshotTopic(brokers, topic).latest()
+    return SnapshotTopic(brokers, topic, trust=trust(), **security()).latest()
 
 
 def _find(brokers: str, topic: str, model: str, key: str) -> Snapshot:
@@ -251,7 +264,14 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "event_time_ms": snapshot.event_time_ms,
         "bytes": snapshot.size,
         "sha256": snapshot.sha256,
+        "signed_by": _signed_by(snapshot),
     }
+
+
+def _signed_by(snapshot: Snapshot) -> str:
+    """Return whose signature a snapshot carries; only ``--trusted-keys`` makes sure of it."""
+    claimed = snapshot.signature.split(":")[1] if snapshot.signature.count(":") == 2 else snapshot.signature
+    return claimed if trust() is not None or not claimed else f"{claimed} (not checked)"
 
 
 def _tell(facts: dict[str, Any], as_json: bool) -> None:

@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
+from thalweg.jobs.client_config import brokers_option, security
 from thalweg.jobs.output import json_option, print_json
+from thalweg.jobs.signing_options import signer, trust, trust_options
 
 if TYPE_CHECKING:
     from thalweg.connector.models import ModelState, ModelTopic, ModelVersion
@@ -20,15 +22,15 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     topic = click.option(
         "--topic", default="thalweg.models.v1", show_default=True, help="The topic that models are published to."
     )
-    brokers = click.option("--brokers", default="127.0.0.1:9092", show_default=True, help="host:port, ...")
-    return topic(brokers(json_option(command)))
+    return topic(brokers_option(trust_options(json_option(command))))
 
 
 def open_models(brokers: str, topic: str) -> ModelTopic:
     """Return the topic of models; what it passes over is told on standard error."""
     from thalweg.connector.models import ModelTopic
 
-    return ModelTopic(brokers, topic, report=lambda text: click.echo(text, err=True))
+    keys: dict[str, Any] = {"signer": signer(), "trust": trust()}
+    return ModelTopic(brokers, topic, report=lambda text: click.echo(text, err=True), **keys, **security())
 
 
 def tell(state: ModelState, as_json: bool) -> None:
@@ -55,6 +57,8 @@ def facts_of(version: ModelVersion, state: ModelState) -> dict[str, Any]:
         "serving": state.serving,
         "previous": list(state.previous),
         "versions": list(state.versions),
+        "decided by": state.by,
+        "because": state.reason,
         "kind": version.kind,
         "file": version.file,
         "size": version.size,

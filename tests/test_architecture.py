@@ -20,9 +20,12 @@ MAX_LINES = 320
 # Layer: what it may import of ours, and of others'. A layer is the longest name that a module's name starts with.
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "connector.errors": (set(), set()),
-    "connector": ({"connector"}, {"fastavro", "avro", "kafka", "numpy"}),
+    "connector": ({"connector"}, {"fastavro", "avro", "kafka", "numpy", "cryptography"}),
     "udfs.engines": ({"connector.errors", "udfs.engines"}, {"numpy", "numba", "river", "onnxruntime", "onnx"}),
-    "udfs.logic": ({"connector.errors", "udfs.engines", "udfs.logic"}, {"numpy", "river", "pandas", "pyarrow"}),
+    "udfs.logic": (
+        {"connector.errors", "connector.secret_source", "udfs.engines", "udfs.logic"},
+        {"numpy", "river", "pandas", "pyarrow"},
+    ),
     "udfs.flink": ({"connector", "udfs"}, {"pyflink", "pandas", "numpy", "pyarrow"}),
     "udfs.sql": ({"connector.errors", "udfs.engines", "udfs.logic", "udfs.flink"}, {"pyflink", "pandas", "numpy"}),
     "udfs": ({"connector", "udfs"}, {"pyflink"}),

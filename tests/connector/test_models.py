@@ -146,6 +146,7 @@ class Memory:
     """A snapshot topic in memory, which like a real one is not compacted yet."""
 
     def __init__(self, *_: object, **__: object) -> None:
+        self.refused: set[tuple[str, str]] = set()
         self.found: Found = {}
         self.sent: list[Snapshot] = []
 

@@ -16,6 +16,8 @@ from sklearn.metrics import log_loss
 from streams import as_json, kafka_table, publish, result_tables, results, run
 from thalweg.connector.ddl import create_table
 from thalweg.connector.kafka import create_topics, raw_records, read_topic
+from thalweg.connector.keys import generate_key
+from thalweg.connector.orders import sign_order
 from thalweg.connector.wire import encode
 
 pytestmark = pytest.mark.cluster
@@ -50,11 +52,16 @@ def found(broker: str, events: list[dict[str, Any]], tmp_path_factory: Any) -> d
         "model": "delay", "command": "weights", "argument": "linear:60, tree:20", "issued_by": "ana",
         "reason": "faster", "issued_ms": BOUNDARY_MS,
     }  # fmt: skip
+    key, folder = generate_key("ed25519", "ana"), tmp_path_factory.mktemp("compared")
+    (folder / "ana.pub").write_text(key.public().text())
+    signed, other = sign_order(order, key), sign_order({**order, "model": "another"}, key)
+    # A copy, an order that nobody signed, and one that was for another comparison.
+    forged = [{**order, "command": "promote", "argument": "tree"}, {**other, "model": "delay", "command": "freeze"}]
     producer = KafkaProducer(bootstrap_servers=broker)
-    for record in (order, {**order, "model": "another"}):
+    for record in (signed, other, signed, *forged):
         producer.send("comparison.control", encode("control", record)).get(timeout=30)
     producer.close()
-    path: Path = tmp_path_factory.mktemp("compared") / "frozen.onnx"
+    path: Path = folder / "frozen.onnx"
     a = np.linspace(-2, 2, 200, dtype=np.float32)[:, None]
     fitted = LogisticRegression().fit(a, a[:, 0] > 0.5)
     path.write_bytes(to_onnx(fitted, a[:1], target_opset={"": 17, "ai.onnx.ml": 3}).SerializeToString())
@@ -75,6 +82,7 @@ def found(broker: str, events: list[dict[str, Any]], tmp_path_factory: Any) -> d
         + create_table("orders", "control", "comparison.control", broker, extra={"scan.bounded.mode": "latest-offset"})
         + ";\nCREATE MODEL delay WITH ('provider' = 'compare', 'default' = 'frozen', 'unit' = 'who',"
         " 'candidates' = 'linear:30, tree:20', 'mirror' = 'shadow:100', 'control-table' = 'orders',"
+        f" 'control-keys' = 'file:{folder}/ana.pub',"
         " 'metrics-every' = '5 min', 'min-samples' = '100000');\n"
         + result_tables(broker, "comparison")
         + create_table("decisions", "decision", "comparison.decisions", broker)
@@ -137,6 +145,19 @@ def test_the_order_is_on_record(found: Any) -> None:
     assert {name: round(share) for name, share in row["shares"].items() if share} == {
         "frozen": 20, "linear": 60, "tree": 20,
     }  # fmt: skip
+
+
+def test_orders_that_nobody_vouches_for_are_on_record_too(found: Any) -> None:
+    refused = {row["reason"]: row["decided_by"] for row in found["decisions"] if row["decision"] == "refuse"}
+    assert refused == {
+        "'freeze' was not carried out: the order 'freeze': it is not what 'ana' has signed.": "(unproven) ana",
+        "'promote' was not carried out: the order 'promote': it is not signed, and only what is signed is accepted.": (
+            "(unproven) ana"
+        ),
+        "'weights' was not carried out: it was given before.": "ana",
+    }
+    counted = [row for row in found["metrics"] if row["metric"] == "orders_refused"]
+    assert max(counted, key=lambda row: row["event_time_ms"])["value"] == 3
 
 
 def test_the_losses_are_scikit_learns(found: Any, events: Any) -> None:

@@ -16,7 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 from streams import create_topics, run, start
+from thalweg.connector.keys import generate_key
 from thalweg.connector.models import ModelTopic
+from thalweg.connector.signing import Trust
 
 pytestmark = pytest.mark.cluster
 ROWS = 6_000
@@ -37,10 +39,12 @@ def multiply(factor: float) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def test_a_model_is_exchanged_under_load_and_no_row_is_lost(broker: str, topic_name: str) -> None:
+def test_a_model_is_exchanged_under_load_and_no_row_is_lost(broker: str, topic_name: str, tmp_path: Path) -> None:
     events, scores, models = (f"{topic_name}-{part}" for part in ("in", "out", "models"))
     create_topics(broker, {events: {}, scores: {}})
-    topic = ModelTopic(broker, models)
+    key = generate_key("ed25519", "release")
+    (tmp_path / "trusted.keys").write_text(key.public().text())
+    topic = ModelTopic(broker, models, signer=key, trust=Trust([key.public()], required=True))
     topic.create()
     topic.publish("m", multiply(1), file="m.onnx")
     kafka = f"'connector' = 'kafka', 'properties.bootstrap.servers' = '{broker}', 'format' = 'json', 'topic'"
@@ -52,7 +56,10 @@ def test_a_model_is_exchanged_under_load_and_no_row_is_lost(broker: str, topic_n
         f" WITH ({kafka} = '{scores}');\n"
         "INSERT INTO scores SELECT id, x, p.score, p.model_id, p.model_version FROM (SELECT id, x,"
         f" onnx_predict('m?topic={models}', x) AS p FROM events);\n",
-        {"pipeline.global-job-parameters": f"thalweg.models.brokers:'{broker}'"},
+        {
+            "pipeline.global-job-parameters": f"thalweg.models.brokers:'{broker}',"
+            f"thalweg.models.require-signature:true,thalweg.models.trusted-keys:'file:{tmp_path}/trusted.keys'"
+        },
         profile="latency",
     )
     rows = (json.dumps({"id": at, "x": float(at % 97)}).encode() for at in range(ROWS))
@@ -75,15 +82,16 @@ def test_a_model_is_exchanged_under_load_and_no_row_is_lost(broker: str, topic_n
     feed_until(lambda: bool(found), 0)
     topic.publish("m", multiply(2), file="m.onnx")
     feed_until(lambda: found[-1]["version"] == "2", 10)
+    ModelTopic(broker, models).publish("m", multiply(3), file="m.onnx")  # by somebody who has no key
     topic.publish("m", b"garbage", file="m.onnx")
-    topic.publish("m", multiply(4), file="m.onnx")
-    feed_until(lambda: found[-1]["version"] == "4", 10)
+    topic.publish("m", multiply(5), file="m.onnx")
+    feed_until(lambda: found[-1]["version"] == "5", 10)
     feed_until(lambda: len(found) >= ROWS, 1000)
     producer.close()
     consumer.close()
     job.get_job_execution_result().result()
     assert sorted(row["id"] for row in found) == list(range(ROWS))
-    assert {row["version"] for row in found} == {"1", "2", "4"}
+    assert {row["version"] for row in found} == {"1", "2", "5"}
     assert all(row["score"] == row["x"] * int(row["version"]) and row["model"] == "m" for row in found)
     versions = [row["version"] for row in sorted(found, key=lambda row: row["id"])]
     assert versions == sorted(versions)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from river import linear_model, preprocessing
 from streams import as_json, kafka_table, publish, result_tables, results, run
+from thalweg.connector.kafka import SnapshotTopic
+from thalweg.connector.keys import generate_key
 
 pytestmark = pytest.mark.cluster
 START_MS = 1_700_000_000_000
@@ -39,10 +43,21 @@ def job(broker: str, name: str, half: list[tuple[int, dict[str, Any]]], options:
     return results(broker, name, ("predictions",))["predictions"]
 
 
-def test_a_job_goes_on_where_another_one_ended(broker: str) -> None:
+def test_a_job_goes_on_where_another_one_ended(broker: str, tmp_path: Path) -> None:
     first, second = events(0), events(1)
-    before = job(broker, "warm-one", first, "")
-    after = job(broker, "warm-two", second, f", 'warm-start' = 'warm-one.snapshots?brokers={broker}'")
+    key = generate_key("ed25519", "one")
+    (tmp_path / "signing.key").write_text(key.text())
+    (tmp_path / "trusted.keys").write_text(key.public().text())
+    before = job(broker, "warm-one", first, f", 'signing-key' = 'file:{tmp_path}/signing.key'")
+    forged = replace(SnapshotTopic(broker, "warm-one.snapshots").latest()["warm", "u/1"], blob=b"evil")
+    SnapshotTopic(broker, "warm-one.snapshots").publish(forged)
+    after = job(
+        broker,
+        "warm-two",
+        second,
+        f", 'warm-start' = 'warm-one.snapshots?brokers={broker}', 'require-signature' = 'true',"
+        f" 'trusted-keys' = 'file:{tmp_path}/trusted.keys'",
+    )
     models: dict[str, Any] = {}
     expected = []
     for _, row in first + second:

@@ -85,6 +85,14 @@ def test_what_stays_wrong_is_not_tried_again(hook: Hook, code: int) -> None:
     assert len(hook.came) == 1
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_no_proxy_of_the_environment_is_asked(hook: Hook, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:1/")
+    monkeypatch.delenv("no_proxy", raising=False)
+    webhook_sender(hook.url, pauses_s=QUICK)(ALERT)
+    assert len(hook.came) == 1
+
+
 def test_nobody_there_is_an_error() -> None:
     with pytest.raises(DeliveryError, match="cannot be reached"):
         webhook_sender("http://127.0.0.1:1/x", pauses_s=QUICK)(ALERT)

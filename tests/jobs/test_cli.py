@@ -100,13 +100,14 @@ class Stored:
     sha256: str = "ab" * 32
     size: int = 6
     writer: str = "thalweg 0.1.0"
+    signature: str = "ed25519:ci:abc"
     metrics: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.5})
 
 
 def test_snapshots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Topic:
-        def __init__(self, brokers: str, topic: str) -> None:
-            assert (brokers, topic) == ("127.0.0.1:9092", "t")
+        def __init__(self, brokers: str, topic: str, trust: object) -> None:
+            assert (brokers, topic, trust) == ("127.0.0.1:9092", "t", None)
 
         def latest(self) -> dict[tuple[str, str], Stored]:
             return {("delay", "UA"): Stored("delay", "UA"), ("delay", "AA"): Stored("delay", "AA")}

@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.choices import one_of
+from thalweg.udfs.engines.onnx_limits import check_size, read_bounded
 from thalweg.udfs.engines.onnx_session import SessionSettings
 
 __all__ = ["ModelReference", "parse_reference", "read_model"]
@@ -67,7 +68,9 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any, str]] = {
     "brokers": (str, "", "where a model by name is published; default: the job parameter thalweg.models.brokers"),
     "topic": (str, "", "the topic with the models; default: thalweg.models.v1"),
     "alerts": (str, "", "the topic that is told of a model that was refused; default: thalweg.alert.v1"),
-    "kafka-config": (str, "", "file with lines name=value: security settings of kafka-python"),
+    "kafka-config": (str, "", "properties file with Kafka's security settings, such as its own tools take"),
+    "trusted-keys": (str, "", "where the keys lie that vouch for a model by name: `file:/path,env:NAME`"),
+    "require-signature": (one_of("true", "false"), "", "`true`: a version that no trusted key signed does not serve"),
 }
 """Option: how it is read, its default, what it means."""
 
@@ -170,7 +173,7 @@ def read_model(model: str) -> tuple[bytes, str | None]:
     Raises
     ------
     ConfigError
-        It cannot be read, or there is nothing in it.
+        It cannot be read, there is nothing in it, or it is larger than ``onnx_limits.MODEL_BYTES`` lets it be.
     """
     where = f"model '{model[:80]}'"
     parts = urlsplit(model)
@@ -182,10 +185,11 @@ def read_model(model: str) -> tuple[bytes, str | None]:
             problem = Problem(where, "is not base64.", "Write it as data:;base64,... .")
         else:
             problem = Problem(where, "has no bytes.", "Write it as data:;base64,... .")
+            check_size(len(data), where)
     elif parts.scheme in ("", "file"):
         path = Path(url2pathname(parts.path) if parts.scheme else model)
         try:
-            data, folder = path.read_bytes(), str(path.parent)
+            data, folder = read_bounded(path, where), str(path.parent)
         except OSError as error:
             remedy = "Check the path; on a cluster every TaskManager must have the file."
             problem = Problem(where, f"cannot be read ({error.strerror}).", remedy)

@@ -11,12 +11,14 @@ import numpy as np
 import onnxruntime
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.onnx_graph import Graph, read_graph
+from thalweg.udfs.engines.onnx_limits import check_size
 
 __all__ = ["ALLOWED_OPS", "OnnxSession", "SessionSettings"]
 
 ALLOWED_OPS = "THALWEG_CUSTOM_OPS"
 """Environment variable: files and folders that libraries of operators may be loaded from, separated as in PATH."""
 
+_FOLDER = "session.model_external_initializers_file_folder_path"
 _QUIET = 4  # only what is fatal: ORT writes its own log to standard error, and raises the same text
 
 
@@ -68,8 +70,8 @@ class OnnxSession:
     Raises
     ------
     ConfigError
-        Not a model, newer than the runtime, weights in files that are missing or outside the folder, a provider that
-        this machine lacks, or a library of operators that is not allowed.
+        Not a model, newer than the runtime, weights in files that are missing, outside the folder or too large, a
+        provider that this machine lacks, or a library of operators that is not allowed.
 
     Notes
     -----
@@ -93,10 +95,18 @@ class OnnxSession:
                 ]
             )
         self._check_custom_ops()
+        if any(name == _FOLDER for name, _ in self._settings.entries):
+            what = f"'{_FOLDER}' would let it read weights from anywhere."
+            raise ConfigError(
+                [Problem(f"{where}, option 'session-options'", what, "Put the weights beside the model.")]
+            )
         try:
             self.graph: Graph = read_graph(data)
             self._check_external()
             self._session, self._owner = self._new(), os.getpid()
+            self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
+            for node in (*self.inputs, *self.outputs):  # the runtime loads names that are no UTF-8, and fails here
+                _ = node.name, node.type, node.shape
         except ConfigError:
             raise
         except Exception as error:
@@ -106,7 +116,6 @@ class OnnxSession:
                 "further operators is named by ?custom-ops=/path/of/it.so."
             )
             raise ConfigError([Problem(where, what, remedy)]) from error
-        self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
         sizes = [node.shape[0] for node in self.inputs if node.shape and isinstance(node.shape[0], int)]
         self.batch: int | None = sizes[0] if sizes else None
 
@@ -152,7 +161,7 @@ class OnnxSession:
         for pool in ("intra_op", "inter_op"):
             options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
         if self.graph.external and self._folder:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", self._folder)
+            options.add_session_config_entry(_FOLDER, self._folder)
         for name, value in self._settings.entries:
             options.add_session_config_entry(name, value)
         for library in self._settings.custom_ops:
@@ -187,7 +196,7 @@ class OnnxSession:
                 ]
             )
         folder = Path(self._folder).resolve()
-        problems = []
+        problems, size = [], len(self._data)
         for name in sorted(set(self.graph.locations)):
             file = (folder / name).resolve()
             if not file.is_relative_to(folder):
@@ -196,8 +205,11 @@ class OnnxSession:
             elif not file.is_file():
                 what = f"keeps weights in '{name}', and that file is not beside the model."
                 problems.append(Problem(self._where, what, "Copy it together with the model."))
+            else:
+                size += file.stat().st_size
         if problems:
             raise ConfigError(problems)
+        check_size(size, self._where)
 
 
 def _cut(part: Any, rows: int, given: int) -> Any:

@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from thalweg.connector.alerts import send_alert
 from thalweg.connector.errors import ConfigError, Problem, ThalwegError
+from thalweg.connector.kafka_security import read_client_config
 from thalweg.connector.model_feed import ModelFeed
 from thalweg.connector.modelstate import ModelState, ModelVersion
+from thalweg.connector.signing import Trust, open_trust
 from thalweg.udfs.engines.golden_rows import check_golden
 from thalweg.udfs.engines.onnx_call import LoadedModel
 from thalweg.udfs.engines.onnx_reference import ModelReference, read_model
@@ -27,6 +28,7 @@ _START_S = 60.0
 _GRACE_S = 3.0
 _POLL_S = 0.1
 _DEFAULTS = {"brokers": "", "topic": "thalweg.models.v1", "alerts": "thalweg.alert.v1", "kafka-config": ""}
+_DEFAULTS |= {"trusted-keys": "", "require-signature": ""}
 _feeds: dict[tuple[int, Place], ModelFeed] = {}
 _lock = threading.Lock()
 
@@ -39,20 +41,23 @@ class Place:
     topic: str
     alerts: str
     kafka_config: str
+    trusted_keys: str = ""
+    require_signature: str = ""
+
+    def trust(self) -> Trust | None:
+        """Return whose signatures are believed here; None where none is looked at."""
+        sources = [part for part in self.trusted_keys.split(",") if part.strip()]
+        return open_trust(sources, self.require_signature == "true", "option 'trusted-keys' of published models")
 
     def security(self) -> dict[str, str]:
-        """Return the settings in the file ``kafka_config``, lines of name=value in kafka-python's names."""
-        if not self.kafka_config:
-            return {}
-        try:
-            lines = Path(self.kafka_config).read_text("utf-8").splitlines()
-        except OSError as error:
-            what = f"'{self.kafka_config}' cannot be read ({error.strerror})."
-            raise ConfigError(
-                [Problem("option 'kafka-config'", what, "Every TaskManager must have the file.")]
-            ) from None
-        pairs = (line.partition("=") for line in map(str.strip, lines) if line and not line.startswith("#"))
-        return {name.strip(): value.strip() for name, _, value in pairs}
+        """Return the security settings in a properties file, as Kafka's own tools take it.
+
+        That is ``kafka_config``, or else the one that the environment variable ``THALWEG_CLIENT_CONFIG`` names.
+        """
+        if self.kafka_config:
+            return read_client_config(self.kafka_config, "option 'kafka-config'")
+        path = os.environ.get("THALWEG_CLIENT_CONFIG", "")
+        return read_client_config(path, "environment variable THALWEG_CLIENT_CONFIG") if path else {}
 
 
 def place_of(reference: ModelReference, parameter: Callable[[str, str], str]) -> Place:
@@ -74,9 +79,10 @@ def place_of(reference: ModelReference, parameter: Callable[[str, str], str]) ->
     found = {}
     for name, default in _DEFAULTS.items():
         variable = f"THALWEG_MODELS_{name.upper().replace('-', '_')}"
-        found[name.replace("-", "_")] = (
-            reference.options.get(name) or parameter(f"thalweg.models.{name}", "") or os.environ.get(variable, default)
-        )
+        told = [reference.options.get(name), parameter(f"thalweg.models.{name}", ""), os.environ.get(variable, default)]
+        found[name.replace("-", "_")] = next(filter(None, told), "")
+        if name == "require-signature" and "true" in told:  # who runs the workers is not overruled by a statement
+            found["require_signature"] = "true"
     if not found["brokers"]:
         what = "is the name of a published model, and nobody says where."
         remedy = (
@@ -121,7 +127,7 @@ class ServedModel:
         self._probe, self._lock, self._refused = Probe(), threading.Lock(), 0
         self._feed = _feed(place)
         if reference.version is None:
-            self._feed.watch(reference.model, self._changed)
+            self._feed.watch(reference.model, self._changed, self._doubted)
         try:
             self._wait()
             # From here on the feed's thread waits with a change until there is something to change.
@@ -156,6 +162,8 @@ class ServedModel:
         name = self._reference.model
         if name not in states:
             remedy = f"There are: {', '.join(states) or 'none'}. 'thalweg models publish' makes one."
+            if self._place.require_signature == "true":
+                remedy += " Only those count that a trusted key has signed; the log of the worker names the others."
             raise ConfigError([Problem(self._reference.where, f"is not in topic '{self._place.topic}'.", remedy)])
         state = states[name]
         pinned = self._reference.version
@@ -204,11 +212,16 @@ class ServedModel:
             else:
                 self.current = candidate
 
+    def _doubted(self, number: int, reason: str) -> None:
+        with self._lock:
+            self._refuse(number, reason)
+
     def _refuse(self, number: int, reason: str) -> None:
         self._refused += 1
         self._counted()
         name = self._reference.model
-        text = f"Version {number} of model '{name}' does not serve: {reason}"
+        what = f"Version {number} of model '{name}' does not serve" if number else f"Model '{name}' stays as it is"
+        text = f"{what}: {reason}"
         _log.warning("%s", text)
         try:
             send_alert(
@@ -231,5 +244,7 @@ def _feed(place: Place) -> ModelFeed:
     with _lock:
         found = _feeds.get((os.getpid(), place))
         if found is None or found.stopped:
-            found = _feeds[os.getpid(), place] = ModelFeed(place.brokers, place.topic, _log.warning, **place.security())
+            found = _feeds[os.getpid(), place] = ModelFeed(
+                place.brokers, place.topic, _log.warning, place.trust(), **place.security()
+            )
         return found

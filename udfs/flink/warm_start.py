@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from thalweg.connector.errors import ConfigError, Problem, SetupError, SnapshotError
+from thalweg.connector.errors import ConfigError, Problem, SetupError, SignatureError, SnapshotError
+from thalweg.connector.signing import Trust
 from thalweg.connector.snapshot import Snapshot
 from thalweg.connector.snapshot_file import snapshot_from_file
 from thalweg.connector.snapshot_index import SnapshotIndex
@@ -13,8 +14,11 @@ from thalweg.connector.topic_log import TopicLog
 from thalweg.udfs.engines import engine_class
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.engines.onnx_reference import read_model
+from thalweg.udfs.flink.meters import Meters
 from thalweg.udfs.flink.served_models import Place
+from thalweg.udfs.flink.snapshot_keys import trusted
 from thalweg.udfs.logic.declaration import Declaration
+from thalweg.udfs.logic.learning_outcome import Alert, Outcome
 from thalweg.udfs.logic.origins import Kept
 from thalweg.udfs.logic.warm_source import WarmSource
 
@@ -32,12 +36,19 @@ class WarmStart:
         Lets go of what ``find`` reads from.
     where : str
         Names model and option, for errors.
+    refused : dict of str to str
+        Filled by ``find``: keys of which something was passed over because of its signature, and why.
     """
 
     def __init__(
-        self, find: Callable[[Sequence[str]], Mapping[str, Snapshot]], close: Callable[[], None], where: str
+        self,
+        find: Callable[[Sequence[str]], Mapping[str, Snapshot]],
+        close: Callable[[], None],
+        where: str,
+        refused: dict[str, str] | None = None,
     ) -> None:
         self._find, self._close, self._where = find, close, where
+        self._refused = {} if refused is None else refused
 
     def __call__(self, keys: Sequence[str]) -> dict[str, Kept]:
         """Return what was found.
@@ -49,9 +60,20 @@ class WarmStart:
             begin anew only because nobody could be asked for it.
         """
         try:
-            return {key: Kept(found.spec, found.blob) for key, found in self._find(keys).items()}
+            return {key: Kept(found.spec, found.blob, found.watermark_ms) for key, found in self._find(keys).items()}
         except SetupError as error:
             raise SetupError(f"{self._where}: {error}") from error
+
+    def tell(self, outcome: Outcome, meters: Meters) -> None:
+        """Count what has been refused since the last call, and add one alert about it to an outcome."""
+        if not self._refused:
+            return
+        (key, reason), count = next(iter(self._refused.items())), len(self._refused)
+        self._refused.clear()
+        meters.count("thalweg_snapshots_refused", count)
+        more = f" So it is with {count - 1} more keys." if count > 1 else ""
+        at_ms = max(outcome.answers.columns[2], default=0)
+        outcome.alerts.append(Alert(key, "snapshot-refused", "warning", float(count), 0.0, at_ms, f"{reason}{more}"))
 
     def close(self) -> None:
         """Let go of what is read from."""
@@ -73,20 +95,27 @@ def open_warm_start(declaration: Declaration) -> WarmStart | None:
     source = declaration.warm_start
     if source is None:
         return None
-    where = f"model {declaration.name}, option 'warm-start'"
-    return _file(declaration.spec, source, where) if source.is_file else _topic(declaration, source, where)
+    where, trust = f"model {declaration.name}, option 'warm-start'", trusted(declaration)
+    if source.is_file:
+        return _file(declaration.spec, source, where, trust)
+    return _topic(declaration, source, where, trust)
 
 
-def _file(spec: EngineSpec, source: WarmSource, where: str) -> WarmStart:
+def _file(spec: EngineSpec, source: WarmSource, where: str, trust: Trust | None) -> WarmStart:
     try:
         data, _ = read_model(source.place)
         warm = getattr(engine_class(spec.kind), "warm", None)
         if warm is not None and not source.place.endswith(".avro"):
+            if trust is not None and trust.required:
+                raise SignatureError("an ONNX file is not signed, and only what is signed is accepted.")
             snapshot = Snapshot("", "", spec.kind, spec.to_json(), 0, 0, warm(spec, data).dump())
         else:
-            snapshot = snapshot_from_file(data)
+            snapshot = snapshot_from_file(data, trust=trust)
     except ConfigError as error:
         raise ConfigError(problem._replace(where=where) for problem in error.problems) from error
+    except SignatureError as error:
+        remedy = "'thalweg snapshots export --format river --signing-key' signs what it writes."
+        raise ConfigError([Problem(where, f"'{source.place}': {error}", remedy)]) from error
     except SnapshotError as error:
         remedy = (
             f"The engine '{spec.kind}' starts from a snapshot, which 'thalweg snapshots export --format river' writes"
@@ -99,12 +128,12 @@ def _file(spec: EngineSpec, source: WarmSource, where: str) -> WarmStart:
     return WarmStart(lambda keys: {key: snapshot for key in keys if key == snapshot.key}, lambda: None, where)
 
 
-def _topic(declaration: Declaration, source: WarmSource, where: str) -> WarmStart:
+def _topic(declaration: Declaration, source: WarmSource, where: str, trust: Trust | None) -> WarmStart:
     security: dict[str, Any] = {}
     try:
-        security = dict(Place(source.brokers, source.place, "", source.kafka_config).security())
+        security = dict(source.security) or Place(source.brokers, source.place, "", source.kafka_config).security()
         log = TopicLog(source.brokers, source.place, **security)
-        index = SnapshotIndex(log, source.model or declaration.name)
+        index = SnapshotIndex(log, source.model or declaration.name, trust=trust)
     except ConfigError as error:
         raise ConfigError(problem._replace(where=f"{where}: {problem.where}") for problem in error.problems) from error
     except SetupError as error:
@@ -118,7 +147,7 @@ def _topic(declaration: Declaration, source: WarmSource, where: str) -> WarmStar
             _check_kind(snapshot, declaration.spec, where)
         return found
 
-    return WarmStart(find, log.close, where)
+    return WarmStart(find, log.close, where, index.refused)
 
 
 def _check_kind(snapshot: Snapshot, spec: EngineSpec, where: str) -> None:

@@ -25,6 +25,7 @@ def dump_books(books: Books, clock: dict[str, int]) -> bytes:
         "promotion": books.promotion.state(),
         "log": books.log.state(),
         "losses": books.losses.state(),
+        "orders": None if books.orders is None else books.orders.state(),
         "arrays": [[book, name, list(array.shape)] for book, name, array in arrays],
         **{name: getattr(books, name) for name in _COUNTS},
     }
@@ -53,7 +54,7 @@ def load_books(books: Books, blob: bytes) -> dict[str, int]:
             raise ValueError("bytes are left over.")
         books.ratio.seen = np.unpackbits(seen).astype(np.bool_)
         return _take(books, head, arrays)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, struct.error) as error:
         raise SnapshotError(f"comparison state is damaged: {error}") from None
 
 
@@ -89,6 +90,8 @@ def _take(books: Books, head: dict[str, Any], arrays: dict[str, dict[str, Any]])
     for name in _COUNTS:
         setattr(books, name, head[name])
     books.promotion.load(head["promotion"])
+    if books.orders is not None:
+        books.orders.load(head.get("orders") or {})
     books.log.load(head["log"], places)
     clock = {name: int(head["clock"][name]) for name in ("now_ms", "next")}
     books.promotion.restarted = head["promotion"]["default"] not in names

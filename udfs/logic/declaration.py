@@ -10,6 +10,8 @@ from typing import Any
 
 from thalweg.connector.errors import ConfigError, Problem
 from thalweg.udfs.engines.base import EngineSpec, Field
+from thalweg.udfs.logic.cadence_options import check_cadence
+from thalweg.udfs.logic.key_options import KeyOptions, check_keys
 from thalweg.udfs.logic.options import EVERY_EVENT, OPTIONS, Every
 from thalweg.udfs.logic.retraining import Cadence
 from thalweg.udfs.logic.scorecard import Watch
@@ -85,12 +87,15 @@ class Declaration:
     warm_start: WarmSource | None
     state_ttl: int | None
     revive: str
+    replay: str
     shards: int
     metrics: tuple[str, ...]
     metrics_every: Every
     metrics_window: int
     watch: Watch
+    keys: KeyOptions
     reference_table: str | None
+    reference_label: str | None
     old_examples: int
     evaluate_every: int
     on_malformed: str
@@ -106,6 +111,7 @@ class Declaration:
             self.on_spec_change,
             self._cadence(),
             self.on_drift,
+            self.replay == "score",
         )
 
     def _cadence(self) -> Cadence | None:
@@ -203,7 +209,8 @@ def declare(
     _check_default(values["label-default"], output, wrong)
     _check_prior(options, values, task, wrong)
     check_revive(name, values, wrong)
-    _check_cadence(options, values, wrong)
+    check_cadence(options, values, wrong)
+    keys = check_keys(options, values, wrong)
     watch = check_watch(options, values, task, output.kind, wrong, fields)
     if problems:
         raise ConfigError(problems)
@@ -215,6 +222,7 @@ def declare(
         spec=spec,
         learns=learns,
         watch=watch,
+        keys=keys,
         sql_types=dict(inputs),
         key=values["key"] or (),
         label_event_id=values["label-event-id"] or values["event-id"],
@@ -224,8 +232,9 @@ def declare(
                 "input_table", "event_id", "event_time", "label", "label_table", "label_timeout", "order",
                 "label_default", "cadence", "retrain", "replay_size", "replay_ratio", "update_gate", "buffer_size",
                 "snapshot_every", "on_drift", "max_model_size", "on_max_model_size", "on_spec_change", "prior",
-                "prior_strength", "warm_start", "state_ttl", "revive", "shards", "metrics", "metrics_every",
-                "metrics_window", "reference_table", "old_examples", "evaluate_every", "on_malformed", "model_version",
+                "prior_strength", "warm_start", "state_ttl", "revive", "replay", "shards", "metrics", "metrics_every",
+                "metrics_window", "reference_table", "reference_label", "old_examples", "evaluate_every",
+                "on_malformed", "model_version",
             )
         },
     )  # fmt: skip
@@ -256,32 +265,9 @@ def _check_default(default: str | None, output: Field, wrong: Any) -> None:
         if default not in ("true", "false"):
             wrong("label-default", f"'{default}' is not a BOOLEAN.", "Give true or false.")
         return
-    pattern = r"[+-]?\d{1,18}" if output.kind == "integer" else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
+    pattern = r"[+-]?\d{1,18}" if output.kind == "integer" else r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
     if re.fullmatch(pattern, default) is None:
         wrong("label-default", f"'{default}' is not a number as '{output.name}' is.", "Give one, such as 0.")
-
-
-def _check_cadence(options: Mapping[str, str], values: Mapping[str, Any], wrong: Any) -> None:
-    """Hold the options of updates against the cadence."""
-    if values["cadence"] == EVERY_EVENT:
-        for option in ("retrain", "replay-size", "replay-ratio", "update-gate", "buffer-size"):
-            if option in options:
-                what = "is given, and the model learns from every event at once."
-                wrong(option, what, "Add a 'cadence' such as '1 h', or remove it.")
-        return
-    if values["on-drift"] != "none":
-        wrong("on-drift", "is given with a 'cadence' other than 'every-event'.", "Give 'cadence' = 'on-drift' instead.")
-    if values["prior"] == "global":
-        wrong("prior", "is given with a 'cadence' other than 'every-event'.", "Remove one of the two.")
-    if values["label"] is None:
-        wrong("cadence", "is given without 'label': there is nothing that could wait.", "Remove it, or name the label.")
-    if not values["replay-size"]:
-        if values["retrain"] == "stateless":
-            wrong(
-                "retrain", "begins anew from old examples, and none are kept.", "Give 'replay-size', such as '10000'."
-            )
-        if values["replay-ratio"]:
-            wrong("replay-ratio", "is given, and no old examples are kept.", "Give 'replay-size', such as '10000'.")
 
 
 def _check_prior(options: Mapping[str, str], values: Mapping[str, Any], task: str, wrong: Any) -> None:

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from thalweg.udfs.logic.comparison_plan import Decision, Plan
+from thalweg.udfs.logic.order_guard import OrderGuard
 from thalweg.udfs.logic.promotion import Promotion
 
 __all__ = ["COMMANDS", "obey", "read_weights"]
@@ -44,7 +45,15 @@ def read_weights(text: str, plan: Plan) -> dict[int, float]:
     return found
 
 
-def obey(promotion: Promotion, plan: Plan, command: str, detail: str | None, now_ms: int, at_ms: int) -> Decision:
+def obey(
+    promotion: Promotion,
+    plan: Plan,
+    command: str,
+    detail: str | None,
+    now_ms: int,
+    at_ms: int,
+    guard: OrderGuard | None = None,
+) -> Decision:
     """Carry out an order, and return the decision that tells who gave it, and why.
 
     Parameters
@@ -56,14 +65,22 @@ def obey(promotion: Promotion, plan: Plan, command: str, detail: str | None, now
     command : str
         One of ``COMMANDS``.
     detail : str or None
-        JSON object with ``argument``, ``issued_by``, ``reason``.
+        JSON object with ``argument``, ``issued_by``, ``reason``; and for a guard ``issued_ms`` with ``key_id`` and
+        ``order_id`` of who vouches for it, or ``refused``, why nobody does.
     now_ms, at_ms : int
         When it is carried out, and after which events' time it holds.
+    guard : OrderGuard, optional
+        Obeys only what is vouched for, once and in time. The key then tells who gave the order.
     """
     told = _read(detail)
     argument, by = told["argument"].strip(), told["issued_by"] or "(unknown)"
     evidence = {"command": command, "argument": argument}
+    if guard is not None:
+        evidence["issued_by"] = by
+        by = told["key_id"] or f"(unproven) {by}"
     try:
+        if guard is not None:
+            _admit(guard, told, now_ms)
         arm = _carry_out(promotion, plan, command, argument, now_ms)
     except ValueError as error:
         return promotion.decide("refuse", -1, f"'{command}' was not carried out: {error}", evidence, at_ms, by)
@@ -71,6 +88,17 @@ def obey(promotion: Promotion, plan: Plan, command: str, detail: str | None, now
     if command == "rollback":
         promotion.previous = -1
     return decision
+
+
+def _admit(guard: OrderGuard, told: dict[str, str], now_ms: int) -> None:
+    """Raise ValueError, and count, where nobody vouches for an order, it is too old, or it was given before."""
+    against = told["refused"]
+    if not against and not (told["key_id"] and told["order_id"] and told["issued_ms"].lstrip("-").isdecimal()):
+        against = "nobody vouches for it"
+    against = against or guard.objection(told["order_id"], int(told["issued_ms"]), now_ms)
+    if against:
+        guard.refused += 1
+        raise ValueError(f"{against}.")
 
 
 def _carry_out(promotion: Promotion, plan: Plan, command: str, argument: str, now_ms: int) -> int:
@@ -141,7 +169,8 @@ def _set_weights(promotion: Promotion, plan: Plan, argument: str) -> None:
 def _read(detail: str | None) -> dict[str, str]:
     try:
         found: Any = json.loads(detail or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
     found = found if isinstance(found, dict) else {}
-    return {name: str(found.get(name) or "") for name in ("argument", "issued_by", "reason")}
+    names = ("argument", "issued_by", "reason", "key_id", "order_id", "refused", "issued_ms")
+    return {name: "" if found.get(name) is None else str(found[name]) for name in names}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from thalweg.udfs.engines.choices import one_of
 from thalweg.udfs.engines.durations import parse_duration_ms
 from thalweg.udfs.logic.alert_rules import parse_rules
+from thalweg.udfs.logic.key_options import read_source, read_sources
 from thalweg.udfs.logic.warm_source import parse_warm_source
 
 __all__ = ["EVERY_EVENT", "OPTIONS", "Every", "Option"]
@@ -239,6 +240,24 @@ OPTIONS: dict[str, Option] = {
         True,
         "`snapshot`: a key that was forgotten and returns goes on from its last snapshot in the topic of `warm-start`",
     ),
+    "replay": Option(
+        one_of("learn", "score"),
+        "learn",
+        True,
+        "`score`: what a model from `warm-start` has learned already is answered when it comes again, and not learned",
+    ),
+    "signing-key": Option(
+        read_source,
+        None,
+        True,
+        "where the key lies that signs each snapshot, `env:NAME` or `file:/path` on every TaskManager; never the key",
+    ),
+    "trusted-keys": Option(
+        read_sources, None, True, "where the keys lie that vouch for what `warm-start` reads: `file:/path, env:NAME`"
+    ),
+    "require-signature": Option(
+        one_of("true", "false"), "false", True, "`true`: a snapshot that no trusted key signed is refused, and told of"
+    ),
     "shards": Option(
         _count, "32", False, "into how many parts the keys are dealt; bounds the parallelism. Fixed for a job's life"
     ),
@@ -274,14 +293,19 @@ OPTIONS: dict[str, Option] = {
     "reference-table": Option(
         _text, None, False, "a table that ends and has the features: the newest events are compared with it instead"
     ),
+    "reference-label": Option(
+        _text, None, True, "the column of `reference-table` with the truth: its rows are the old examples `reference`"
+    ),
     "old-examples": Option(
         _whole,
         "0",
         True,
         "old examples that are answered again: the first ones (window `reference`) and as many of all (`reservoir`):"
-        " `forgetting.LogLoss`, `backward-transfer.LogLoss`",
+        " `forgetting.LogLoss`, `backward-transfer.LogLoss`; with `reference-label` 1000",
     ),
-    "evaluate-every": Option(parse_duration_ms, "1 h", True, "how often old examples are answered again"),
+    "evaluate-every": Option(
+        parse_duration_ms, "1 h", True, "how often old examples are answered; after a new version, in a tenth of it"
+    ),
     "on-malformed": Option(
         one_of("dead-letter", "fail"),
         "dead-letter",

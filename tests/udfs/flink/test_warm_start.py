@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +13,16 @@ from test_operators import Flink
 from thalweg.connector import topic_log
 from thalweg.connector.errors import ConfigError, SetupError
 from thalweg.connector.kafka import SnapshotTopic, create_topics
-from thalweg.connector.snapshot import Snapshot
+from thalweg.connector.keys import generate_key
+from thalweg.connector.signing import Trust
+from thalweg.connector.snapshot import Snapshot, assemble, split
 from thalweg.connector.snapshot_file import snapshot_to_file
+from thalweg.connector.snapshot_signature import sign_snapshot
+from thalweg.connector.wire import encode
 from thalweg.udfs.engines import build
 from thalweg.udfs.engines.base import Learner
 from thalweg.udfs.flink import warm_start
-from thalweg.udfs.flink.operators import LearningOperator
+from thalweg.udfs.flink.operators import ANSWER_TYPES, EXTRA_TYPES, LearningOperator
 from thalweg.udfs.flink.warm_start import open_warm_start
 from thalweg.udfs.logic.declaration import Declaration, declare
 from thalweg.udfs.logic.learning import SCORE, STEP, learning_kinds
@@ -143,3 +149,90 @@ def test_a_broker_that_falls_silent_fails_the_job(
     with pytest.raises(SetupError, match=r"model m, option 'warm-start': .*fell silent"):
         opened(["k1"])
     opened.close()
+
+
+def test_a_file_that_nobody_vouches_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, path = generate_key("ed25519", "ci"), tmp_path / "m.avro"
+    monkeypatch.setenv("THALWEG_TEST_TRUSTED", key.public().text())
+    options = {"trusted_keys": "env:THALWEG_TEST_TRUSTED", "require_signature": "true"}
+    d = declared(warm_start=str(path), **options)
+    made = snapshot(declared(), "", 3)
+    path.write_bytes(snapshot_to_file(sign_snapshot(made, key)))
+    assert open_warm_start(d) is not None
+    for wrong in (made, sign_snapshot(made, generate_key("ed25519", "ci"))):
+        path.write_bytes(snapshot_to_file(wrong))
+        with pytest.raises(ConfigError, match=r"model m, option 'warm-start': .*signed"):
+            open_warm_start(d)
+    network = tmp_path / "m.onnx"
+    network.write_bytes(b"onnx")
+    with pytest.raises(ConfigError, match="an ONNX file is not signed"):
+        open_warm_start(declared("neural", "mlp(4)", warm_start=str(network), **options))
+    monkeypatch.delenv("THALWEG_TEST_TRUSTED")
+    with pytest.raises(ConfigError, match=r"model m, option 'trusted-keys': .*THALWEG_TEST_TRUSTED is not set"):
+        open_warm_start(d)
+
+
+def test_a_key_whose_snapshot_nobody_vouches_for_begins_anew_and_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the keys here ``old`` has a signed one before the forged one, ``new`` has a forged one alone."""
+    key, eve = generate_key("ed25519", "ci"), generate_key("ed25519", "eve")
+    monkeypatch.setenv("THALWEG_TEST_TRUSTED", key.public().text())
+    d = declared(
+        warm_start="t?brokers=h:1", trusted_keys="env:THALWEG_TEST_TRUSTED", require_signature="true", shards="1"
+    )
+    sent = [
+        sign_snapshot(snapshot(declared(), "good", 5), key),
+        sign_snapshot(snapshot(declared(), "old", 7), key),
+        snapshot(declared(), "old", 9),
+        sign_snapshot(snapshot(declared(), "new", 11), eve),
+    ]
+    monkeypatch.setattr(warm_start, "TopicLog", lambda *_, **__: Log(sent))
+    flink = Arriving(LearningOperator(d, False))
+    out = flink.element(block(d, *((SCORE, name, name, 1, 1, None, 1.0) for name in ("good", "old", "new"))))
+    assert learned(out) == [5, 7, 0]
+    at = len(ANSWER_TYPES) + list(EXTRA_TYPES).index("alert")
+    (alert,) = [list(row)[at] for row in out if list(row)[at] is not None]
+    assert list(alert)[1:4] == ["snapshot-refused", "warning", 2.0]
+    assert "more keys" in list(alert)[6]
+    assert flink.element(block(d, (SCORE, "new", "e", 1, 1, None, 1.0)))
+    flink.operator.close()
+
+
+class Log:
+    """A topic in memory, one partition."""
+
+    def __init__(self, snapshots: list[Snapshot]) -> None:
+        self._records = [
+            SimpleNamespace(
+                key=record["snapshot_key"].encode(), value=encode("snapshot", record), partition=0, offset=at
+            )
+            for at, made in enumerate(snapshots)
+            for record in split(made)
+        ]
+        self._read = False
+
+    def new(self) -> list[Any]:
+        self._read, read = True, self._read
+        return [] if read else self._records
+
+    def at(self, places: Any) -> list[Any]:
+        return [self._records[offset] for offset in places.get(0, ())]
+
+    def all(self) -> list[Any]:
+        return self._records
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_operator_signs_what_it_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = generate_key("hmac-sha256", "job")
+    monkeypatch.setenv("THALWEG_TEST_SIGNING", key.text())
+    d = declared(signing_key="env:THALWEG_TEST_SIGNING", snapshot_every="1 events")
+    assert key.text() not in repr(d) + pickle.dumps(LearningOperator(d, False)).decode("latin-1")
+    flink = Arriving(LearningOperator(d, False))
+    out = flink.element(block(d, (STEP, "k", "e", 1, 1, True, 1.0)))
+    at = len(ANSWER_TYPES) + list(EXTRA_TYPES).index("snapshot")
+    (row,) = [list(row)[at] for row in out if list(row)[at] is not None]
+    record = dict(zip(EXTRA_TYPES["snapshot"], row, strict=True))
+    found = assemble([record], trust=Trust([key], required=True))
+    assert (found.key, found.version) == ("k", 1)
