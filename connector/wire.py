@@ -22,10 +22,14 @@ SCHEMAS = ("prediction", "label", "snapshot", "metric", "alert", "control", "dec
 
 _RECORD_NAME = "org.apache.flink.avro.generated.record"
 _FRAMING = (
-    "it begins with byte 0 as a schema registry's framing does (byte 0, four bytes of schema id, then Avro): "
+    "it begins with byte 0 as a schema registry's framing does (byte 0, four or eight bytes of id, then Avro): "
     "write plain Avro (Flink: 'format' = 'avro'), or read it with 'format' = 'avro-confluent'."
 )
-_HEADER = 5
+_JSON_FRAMING = (
+    "The record is not JSON: it begins with byte 0 as a schema registry's framing does. Have its producer write plain"
+    " JSON."
+)
+_HEADERS = (5, 9)  # of Confluent's registry, and of Apicurio's with its long ids
 _READ_ERRORS = (EOFError, IndexError, OverflowError, TypeError, ValueError, ArithmeticError)
 
 
@@ -69,7 +73,7 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
     >>> encode("label", {"event_id": "UA1", "label_time_ms": 2, "label": "true"})
     b'\x06UA1\x04\x08true'
     """
-    parsed, check, first = _contract(name)
+    parsed, check, first, _ = _contract(name)
     check(record, name)
     if not record[first]:
         raise WireError(f"{name}.{first} is empty; it must name something.")
@@ -78,6 +82,8 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
 
 def decode(name: str, raw: bytes | None) -> dict[str, Any]:
     """Return the record that ``encode``, or Flink's avro format, wrote; strict to the last byte.
+
+    What was written before a schema had its last fields is read too: these fields are null.
 
     Parameters
     ----------
@@ -91,20 +97,23 @@ def decode(name: str, raw: bytes | None) -> dict[str, Any]:
     WireError
         Names the schema and what is wrong: registry framing, bytes missing or left over, a value out of bounds.
     """
-    parsed, check, first = _contract(name)
+    parsed, check, first, older = _contract(name)
     if raw is None:
         raise WireError(f"The {name} record is null, a tombstone.")
     # The first field of every schema is a name that is never empty, so an honest record never begins with 0.
     if raw[:1] == b"\0":
-        if len(raw) > _HEADER:
+        if len(raw) > _HEADERS[0]:
             raise WireError(f"The {name} record is not plain Avro: {_FRAMING}")
         raise WireError(f"{name}.{first} is empty; it must name something.")
+    if older is not None and _reads(older[0], raw):
+        parsed = older[0]
     record = _read(parsed, raw, f"The {name} record")
-    check(record, name)
+    whole = record if older is None else {**older[1], **record}
+    check(whole, name)
     # fastavro also reads what nobody writes (a union branch of -1, a boolean of 7): one record, one encoding.
     if _write(parsed, record, name) != raw:
         raise WireError(f"The {name} record is not written as Avro writes it.")
-    return record
+    return whole
 
 
 def sql_schema(columns: Sequence[Column]) -> dict[str, Any]:
@@ -166,7 +175,7 @@ def decoder(columns: Sequence[Column], format: str = "avro") -> Callable[[bytes 
     {'id': 7, 'late': None}
     """
     if format == "json":
-        return _not_null(json_decoder(parse_columns(columns)))
+        return _not_null(_unframed(json_decoder(parse_columns(columns))))
     if format != "avro":
         raise ConfigError([Problem(f"format '{format}'", "it is not known here.", "Use 'avro' or 'json'.")])
     derived = _without_times(sql_schema(columns))
@@ -182,11 +191,11 @@ def decoder(columns: Sequence[Column], format: str = "avro") -> Callable[[bytes 
         try:
             row = _read(parsed, raw, "The record")
         except WireError as error:
-            if raw[:1] == b"\0" and _reads(parsed, raw[_HEADER:]):
+            if raw[:1] == b"\0" and any(_reads(parsed, raw[size:]) for size in _HEADERS):
                 raise WireError(f"The record is not plain Avro: {_FRAMING}") from error
             raise
-        # Columns of zeros may swallow a header. Registry ids are small, so three zeros and a fitting rest tell.
-        if raw[:3] == b"\0\0\0" and _reads(parsed, raw[_HEADER:]):
+        # Columns of zeros may swallow a header. Registry ids are small, so zeros and a fitting rest tell.
+        if any(raw[: size - 2] == bytes(size - 2) and _reads(parsed, raw[size:]) for size in _HEADERS):
             raise WireError(f"The record could be plain Avro, but {_FRAMING}")
         for name, where, check in checks:
             check(row[name], where)
@@ -219,9 +228,13 @@ def encoder(columns: Sequence[Column]) -> Callable[[Mapping[str, Any]], bytes]:
 
 
 @cache
-def _contract(name: str) -> tuple[Any, Check, str]:
-    raw = schema(name)
-    return fastavro.parse_schema(schema(name)), checker(raw, finite=True), raw["fields"][0]["name"]
+def _contract(name: str) -> tuple[Any, Check, str, tuple[Any, dict[str, Any]] | None]:
+    """Return a schema, its check, its first field, and the schema before it had its ``added`` fields, with those."""
+    raw, older = schema(name), schema(name)
+    older["fields"] = [field for field in raw["fields"] if "added" not in field]
+    added = dict.fromkeys(field["name"] for field in raw["fields"] if "added" in field)
+    before = (fastavro.parse_schema(older), dict(added)) if added else None
+    return fastavro.parse_schema(schema(name)), checker(raw, finite=True), raw["fields"][0]["name"], before
 
 
 def _read(parsed: Any, raw: bytes, what: str) -> dict[str, Any]:
@@ -252,6 +265,18 @@ def _write(parsed: Any, record: Mapping[str, Any], what: str) -> bytes:
     except _READ_ERRORS as error:
         raise WireError(f"The {what} record does not fit its schema: {str(error)[:200]}.") from error
     return stream.getvalue()
+
+
+def _unframed(decode: Callable[[bytes], dict[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
+    def decode_json(raw: bytes) -> dict[str, Any]:
+        try:
+            return decode(raw)
+        except WireError as error:
+            if raw[:1] == b"\0":
+                raise WireError(_JSON_FRAMING) from error
+            raise
+
+    return decode_json
 
 
 def _not_null(decode: Callable[[bytes], dict[str, Any]]) -> Callable[[bytes | None], dict[str, Any]]:

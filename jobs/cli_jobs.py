@@ -138,8 +138,11 @@ def newest_checkpoint(path: str) -> str:
 
 def _uri(path: str) -> str:
     """Return a path of this machine as an absolute URI; what has a scheme stays."""
-    if urlsplit(path).scheme:
-        return path
+    try:
+        if urlsplit(path).scheme:
+            return path
+    except ValueError as error:
+        raise ConfigError([Problem("--savepoint", f"{path} is no address ({error}).", "Name a folder.")]) from None
     return Path(path).absolute().as_uri()
 
 

@@ -168,7 +168,8 @@ CREATE TABLE `dead_letters` (
   `model` STRING NOT NULL,
   `reason` STRING NOT NULL,
   `key` BYTES,
-  `payload` BYTES
+  `payload` BYTES,
+  `headers` MAP<STRING NOT NULL, BYTES>
 ) WITH (
   'connector' = 'kafka',
   'topic' = 'flights.dead_letter.v1',

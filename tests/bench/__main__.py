@@ -33,6 +33,7 @@ NAMES = (
     "soak",
     "drift",
     "comparison",
+    "fuzz",
 )
 
 

@@ -142,6 +142,21 @@ def test_registry_framing_that_also_is_a_row_is_refused() -> None:
         decoder(columns)(b"\0\0\0\0\x0a" + raw)
 
 
+@pytest.mark.parametrize("header", [b"\0" + bytes(3) + b"\x2a", b"\0" + bytes(7) + b"\x2a"])
+def test_framing_of_any_registry_is_named_in_avro_and_json(header: bytes) -> None:
+    payment = [("id", "BIGINT", False), ("amt", "DOUBLE", False)]
+    raw = header + encoder(payment)({"id": 42, "amt": 9.5})
+    with pytest.raises(WireError, match="schema registry's framing"):
+        decoder(payment)(raw)
+    with pytest.raises(WireError, match="not JSON: it begins with byte 0 as a schema registry's framing"):
+        decoder(payment, "json")(header + b'{"id": 42, "amt": 9.5}')
+    blank = [*((f"c{n}", "INT", False) for n in range(8)), ("e", "BYTES", False)]
+    row = {**dict.fromkeys((f"c{n}" for n in range(8)), 0), "e": b""}
+    assert decoder(blank)(encoder(blank)(row)) == row
+    with pytest.raises(WireError, match="byte 0"):  # zeros that swallow the header
+        decoder(blank)(header[:-1] + b"\x12" + encoder(blank)(row))
+
+
 @pytest.mark.parametrize("format", ["avro", "json"])
 def test_a_tombstone_is_told(format: str) -> None:
     with pytest.raises(WireError, match="tombstone"):

@@ -162,6 +162,7 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
             "reason": "it ends too early",
             "key": b"UA",
             "payload": b"\x00\xff",
+            "headers": {"trace": b"\x00\xff", "empty": None},
         },
         {
             "topic": "flights",
@@ -173,6 +174,7 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
             "reason": "",
             "key": None,
             "payload": None,
+            "headers": None,
         },
     ],
 }

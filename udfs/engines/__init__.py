@@ -10,10 +10,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
 
-from thalweg.connector.errors import ConfigError, Problem
+from thalweg.connector.errors import ConfigError, Problem, SnapshotError
 from thalweg.udfs.engines.base import EngineSpec, Scorer
 
-__all__ = ["build", "engine_class", "restore"]
+__all__ = ["build", "check_whole", "engine_class", "restore"]
 
 # Thalweg as a zip on a cluster's Python path has no distribution metadata, so the built-in names stand here too.
 _BUILT_IN = {
@@ -54,3 +54,15 @@ def build(spec: EngineSpec) -> Scorer:
 def restore(spec: EngineSpec, blob: bytes) -> Scorer:
     """Build the model that ``dump`` wrote."""
     return engine_class(spec.kind).restore(spec, blob)
+
+
+def check_whole(engine: Scorer) -> None:
+    """Raise SnapshotError where a model that was restored cannot be written again, as parts of it are missing.
+
+    A snapshot from outside may be forged so that the audit of its bytes finds nothing; the job would end at its next
+    checkpoint. State that the job has written itself needs no such check.
+    """
+    try:
+        engine.dump()
+    except Exception as error:
+        raise SnapshotError(f"the snapshot is damaged: it cannot be written again ({error}).") from error

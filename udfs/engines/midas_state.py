@@ -11,7 +11,7 @@ from thalweg.connector.errors import SnapshotError
 from thalweg.udfs.engines.midas_hash import salts_of
 from thalweg.udfs.engines.midas_quantile import CLASSES, ScoreQuantile
 from thalweg.udfs.engines.midas_settings import MidasSettings
-from thalweg.udfs.engines.sealed import inflate, open_sealed, seal
+from thalweg.udfs.engines.sealed import check_counts, inflate, open_sealed, seal
 
 __all__ = ["MidasState"]
 
@@ -81,6 +81,7 @@ class MidasState:
             blob, settings.digest, _HEAD.size, "another variant, tick, size, seed or decay, or with other inputs"
         )
         learned, counted, size = _HEAD.unpack_from(content)
+        check_counts(learned)
         numbers = settings.sketches * settings.rows + 3 + _HEAD_NUMBERS + settings.cells
         counts = CLASSES if counted else 0
         if size != 8 * (numbers + counts):

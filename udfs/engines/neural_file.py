@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 from onnx import helper
-from thalweg.connector.errors import ConfigError, Problem
+from thalweg.connector.errors import ConfigError, Problem, ThalwegError
 from thalweg.udfs.engines.base import EngineSpec
 from thalweg.udfs.engines.neural_codec import Codec, FileCodec
 from thalweg.udfs.engines.neural_losses import Head, find_head
@@ -34,6 +34,18 @@ def file_model(
         Everything that is wrong with the file, or with file and spec together.
     """
     where = f"model '{spec.model[:80]}'"
+    try:
+        return _file_model(spec, classifies, where)
+    except ThalwegError:
+        raise
+    except Exception as error:  # what ONNX Runtime loads may still break its Python library in any way
+        what = f"is not a network that can be read ({type(error).__name__}: {str(error)[:200]})."
+        raise ConfigError([Problem(where, what, "Check the file, or export it again.")]) from error
+
+
+def _file_model(
+    spec: EngineSpec, classifies: bool, where: str
+) -> tuple[Network, Head, Callable[[], Codec], Callable[[int], dict[str, Any]], int | None, str]:
     data, _ = read_model(spec.model)
     digest = hashlib.sha256(data).hexdigest()
     problems = []
@@ -42,6 +54,8 @@ def file_model(
         problems.append(Problem("option 'sha256'", what, "Deploy the right file, or correct the option."))
     model = normalised(data, where)
     session = OnnxSession(model.SerializeToString(), where)
+    if not session.outputs:
+        raise ConfigError([Problem(where, "has no output.", "Check the file, or export it again.")])
     inputs = plan_inputs(session.inputs, spec.inputs, spec.param("on-null", "refuse") == "nan", problems)
     if inputs is None:
         raise ConfigError(problems)

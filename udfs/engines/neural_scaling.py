@@ -104,6 +104,8 @@ class Scaling:
         if len(blob) != self.size:
             raise ValueError("it is not as long as the number of features asks for")
         (self._count,) = _COUNT.unpack_from(blob)
+        if self._count >= 2**53:
+            raise ValueError("it holds a count that cannot be")
         numbers = np.frombuffer(blob, "<f8", 2 * len(self.mean), _COUNT.size).astype(np.float64)
         self.mean, self._squares = numbers[: len(self.mean)].copy(), numbers[len(self.mean) :].copy()
         if not (self._squares >= 0).all() or not np.isfinite(self.mean).all():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from thalweg.connector.errors import SnapshotError
-from thalweg.udfs.engines.sealed import open_sealed, seal
+from thalweg.udfs.engines.sealed import check_counts, open_sealed, seal
 
 __all__ = ["Parts", "join", "pack_rows", "split", "unpack_rows"]
 
@@ -49,6 +49,7 @@ def split(blob: bytes, digest: bytes) -> Parts:
     differs = "another network, other features, another output, optimiser or trainable part"
     content = open_sealed(blob, digest, _HEAD.size, differs)
     learned, first, second = _HEAD.unpack_from(content)
+    check_counts(learned)
     rest = content[_HEAD.size :]
     if first + second > len(rest):
         raise SnapshotError("the snapshot is damaged: its parts are longer than it is.")

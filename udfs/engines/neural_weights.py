@@ -186,6 +186,8 @@ class Weights:
         if len(blob) != _HEAD.size + 4 * sum(part.size for part in parts):
             raise ValueError("it is not as long as the weights of the network and its optimiser ask for")
         (self.steps,) = _HEAD.unpack_from(blob)
+        if self.steps >= 2**53:
+            raise ValueError("it holds a count that cannot be")
         at = _HEAD.size
         for part in parts:
             part[...] = np.frombuffer(blob, "<f4", part.size, at).reshape(part.shape)

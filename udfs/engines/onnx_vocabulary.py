@@ -8,6 +8,7 @@ through a choice of columns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,8 @@ _ENCODERS = frozenset({b"OneHotEncoder", b"LabelEncoder", b"CategoryMapper"})
 _SAME = frozenset({b"Identity", b"Reshape", b"Flatten", b"Squeeze", b"Unsqueeze"})
 _TEXT = "tensor(string)"
 _MAX_DEPTH = 50
-
-_Columns = list[tuple[str, int]]
+_MOST = 10_000  # columns; beyond that a graph only says that it has them
+_PLACE = re.compile(r"-?[0-9]{1,9}")
 
 
 class Vocabulary:
@@ -42,11 +43,12 @@ class Vocabulary:
 
     def __init__(self, graph: Graph, inputs: Sequence[Any]) -> None:
         widths = {node.name.encode(): _width(node) for node in inputs if node.type == _TEXT}
+        columns = _Columns(graph, widths)
         self.known: dict[tuple[str, int], frozenset[str]] = {}
         for node in graph.producers.values():
             if node.op in _ENCODERS and node.keys and node.inputs:
                 keys = frozenset(node.keys)
-                for column in _columns(node.inputs[0], graph, widths, 0):
+                for column in columns.of(node.inputs[0]):
                     self.known[column] = self.known.get(column, keys) & keys
 
     def unseen(self, arrays: Mapping[str, Any]) -> int:
@@ -67,24 +69,51 @@ class Vocabulary:
         return count
 
 
-def _columns(value: bytes, graph: Graph, widths: Mapping[bytes, int], depth: int) -> _Columns:
-    """Return which columns of the inputs a value is made of, in order; nothing where it cannot be told."""
-    if value in widths:
-        return [(value.decode("utf-8", "replace"), at) for at in range(widths[value])]
-    node = graph.producers.get(value)
-    if node is None or not node.inputs or depth > _MAX_DEPTH:
+class _Columns:
+    """Which columns of the inputs a value of a graph is made of; each value is looked at once, however often used.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model's graph.
+    widths : mapping of bytes to int
+        Columns of the inputs of texts, by name.
+    """
+
+    def __init__(self, graph: Graph, widths: Mapping[bytes, int]) -> None:
+        self._graph, self._widths = graph, widths
+        self._known: dict[bytes, list[tuple[str, int]]] = {}
+
+    def of(self, value: bytes, depth: int = 0) -> list[tuple[str, int]]:
+        """Return the columns in order; nothing where it cannot be told, or there are more than a table has."""
+        if value not in self._known:
+            found = self._found(value, depth)
+            self._known[value] = found if len(found) <= _MOST else []
+        return self._known[value]
+
+    def _found(self, value: bytes, depth: int) -> list[tuple[str, int]]:
+        if value in self._widths:
+            return [(value.decode("utf-8", "replace"), at) for at in range(min(self._widths[value], _MOST + 1))]
+        node = self._graph.producers.get(value)
+        if node is None or not node.inputs or depth > _MAX_DEPTH:
+            return []
+        found = self.of(node.inputs[0], depth + 1)
+        if node.op in _SAME:  # with one column nothing can change places
+            return found if len(found) == 1 else []
+        if node.op == b"Concat" and node.axis in (1, -1):
+            columns: list[tuple[str, int]] = []
+            for part in node.inputs:
+                columns += (more := self.of(part, depth + 1))
+                if not more or len(columns) > _MOST:
+                    return []
+            return columns
+        picks_columns = node.op == b"ArrayFeatureExtractor" or (node.op == b"Gather" and node.axis in (1, -1))
+        if picks_columns and len(node.inputs) == 2:
+            texts = self._graph.lists.get(node.inputs[1], ())
+            places = [int(text) for text in texts if _PLACE.fullmatch(text)]
+            if places and all(-len(found) <= at < len(found) for at in places):
+                return [found[at] for at in places]
         return []
-    found = _columns(node.inputs[0], graph, widths, depth + 1)
-    if node.op in _SAME:  # with one column nothing can change places
-        return found if len(found) == 1 else []
-    if node.op == b"Concat" and node.axis in (1, -1):
-        parts = [_columns(part, graph, widths, depth + 1) for part in node.inputs]
-        return [column for part in parts for column in part] if all(parts) else []
-    picks_columns = node.op == b"ArrayFeatureExtractor" or (node.op == b"Gather" and node.axis in (1, -1))
-    if picks_columns and len(node.inputs) == 2:
-        places = [int(text) for text in graph.lists.get(node.inputs[1], ()) if text.lstrip("-").isdecimal()]
-        return [found[at] for at in places] if places and all(-len(found) <= at < len(found) for at in places) else []
-    return []
 
 
 def _width(node: Any) -> int:

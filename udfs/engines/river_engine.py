@@ -19,7 +19,7 @@ from thalweg.udfs.engines.river_plan import PARAMS, RiverPlan, plan_of
 from thalweg.udfs.engines.river_steps import Steps, Traces, shape
 from thalweg.udfs.engines.river_task import UNFINISHED
 from thalweg.udfs.engines.safe_pickle import dumps, loads
-from thalweg.udfs.engines.sealed import open_sealed, seal
+from thalweg.udfs.engines.sealed import check_counts, open_sealed, seal
 
 __all__ = ["RiverEngine"]
 
@@ -109,6 +109,7 @@ class RiverEngine:
         differs = "another model text, other features or another output"
         content = open_sealed(blob, plan.digest, _HEAD.size, differs)
         form, learned = _HEAD.unpack_from(content)
+        check_counts(learned)
         try:
             return cls(spec, plan, _state(plan, form, learned, bytes(content[_HEAD.size :])))
         except SnapshotError:

@@ -98,7 +98,8 @@ class LinearKernel:
         table = struct.unpack_from(f"<{numbers}d", state, _HEAD.size)
         self._means, self._vars = list(table[:width]), list(table[width : 2 * width])
         self._weights = list(table[2 * width :])
-        if self._count < 0 or not all(var >= 0 for var in self._vars):
+        counts = self._count, self._iterations
+        if not 0 <= min(counts) <= max(counts) < 2**53 or not all(var >= 0 for var in self._vars):
             raise ValueError("it holds a number that cannot be")
         self._deviations = [var**0.5 for var in self._vars]
 

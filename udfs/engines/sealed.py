@@ -7,11 +7,12 @@ import zlib
 
 from thalweg.connector.errors import SnapshotError
 
-__all__ = ["inflate", "open_sealed", "seal"]
+__all__ = ["check_counts", "inflate", "open_sealed", "seal"]
 
 _PROTOCOL = 1
 _HEAD = struct.Struct(">BI8s")  # protocol, checksum of all that follows, what the snapshot must agree with
 _CHECKED_FROM = 5
+_LARGEST_COUNT = 2**53  # no stream gets there, and beyond it neither 64 bits nor a double can go on
 
 
 def seal(digest: bytes, content: bytes) -> bytes:
@@ -70,9 +71,16 @@ def inflate(packed: bytes, size: int) -> bytes:
     stream = zlib.decompressobj()
     try:
         body = stream.decompress(packed, size)
+        # A stream of the right length has no more to give, and its end has been read: its checksum stands there.
+        more = stream.decompress(stream.unconsumed_tail, 1)
     except zlib.error as error:
         raise SnapshotError(f"the snapshot is damaged ({error}).") from error
-    # A stream of the right length has no more to give, and its end has been read.
-    if len(body) != size or stream.decompress(stream.unconsumed_tail, 1) or not stream.eof or stream.unused_data:
+    if len(body) != size or more or not stream.eof or stream.unused_data:
         raise SnapshotError("the snapshot is damaged: it is not as long as it says.")
     return body
+
+
+def check_counts(*counts: int) -> None:
+    """Raise SnapshotError for a count that nothing can have been counted to, and from which no engine could go on."""
+    if max(counts) >= _LARGEST_COUNT:
+        raise SnapshotError("the snapshot is damaged: it holds a count that cannot be.")

@@ -14,6 +14,7 @@ from pyflink.table import Schema, StreamTableEnvironment
 from pyflink.table.types import _from_java_data_type
 from thalweg.connector.ddl import quote_name, quote_text
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.udfs.flink.added_rows import added_rows
 from thalweg.udfs.flink.functions import TOMBSTONE, decode_function
 from thalweg.udfs.flink.statements import epoch_ms
 
@@ -25,6 +26,7 @@ _RECORD = (
     ("thalweg_partition", "INT", "partition"),
     ("thalweg_offset", "BIGINT", "offset"),
     ("thalweg_record_time", "TIMESTAMP_LTZ(3)", "timestamp"),
+    ("thalweg_headers", "MAP<STRING, BYTES>", "headers"),
 )
 _PLAIN = {
     "BOOLEAN", "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL", "CHAR", "VARCHAR",
@@ -124,7 +126,7 @@ class TableReader:
         stamps = f"{time} AS thalweg_ms, {late} AS thalweg_late"
         columns = ", ".join(map(quote_name, types))
         if not (source.is_guardable() and on_malformed == "dead-letter"):
-            self._stage(view, f"SELECT {columns}, {stamps} FROM {source.path}", attribute is not None)
+            self._stage(view, f"SELECT {columns}, {stamps} FROM {source.path}", source)
             return Prepared(view, types, attribute is not None, None)
         raw, physical, expressions = raw_twin(source, f"{view}_raw")
         self._t_env.execute_sql(raw)
@@ -139,7 +141,7 @@ class TableReader:
             ),
         )
         decoded = ", ".join(f"d.c{at} AS {quote_name(c.getName())}" for at, c in enumerate(physical))
-        carried = "thalweg_topic, thalweg_partition, thalweg_offset, thalweg_record_time, thalweg_key"
+        carried = "thalweg_topic, thalweg_partition, thalweg_offset, thalweg_record_time, thalweg_headers, thalweg_key"
         meta = "".join(f"{quote_name(c.getName())}, " for c in source.columns if _sort(c) == "MetadataColumn")
         inner = (
             f"SELECT {decoded}, {meta}{carried}, d.error AS thalweg_error, thalweg_payload"
@@ -150,9 +152,10 @@ class TableReader:
             f"{view}_all",
             f"SELECT {computed}, {stamps}, thalweg_topic, thalweg_partition, thalweg_offset, "
             f"{epoch_ms('thalweg_record_time', True)} AS thalweg_record_ms, thalweg_key, thalweg_error,"
+            " CASE WHEN thalweg_error IS NOT NULL THEN thalweg_headers END AS thalweg_headers,"
             " CASE WHEN thalweg_error IS NOT NULL THEN thalweg_payload END AS thalweg_payload"
             f" FROM ({inner})",
-            attribute is not None,
+            source,
         )
         stamp = ", thalweg_time" if attribute else ""
         self._t_env.execute_sql(
@@ -164,15 +167,16 @@ class TableReader:
             f"CREATE TEMPORARY VIEW {quote_name(dead_letters)} AS SELECT thalweg_topic AS `topic`,"
             " thalweg_partition AS `partition`, thalweg_offset AS `offset`, thalweg_record_ms AS record_time_ms,"
             " 'decode' AS stage, '' AS model, thalweg_error AS reason, thalweg_key AS `key`,"
-            f" thalweg_payload AS payload FROM {view}_all WHERE thalweg_error <> {quote_text(TOMBSTONE)}"
+            " thalweg_payload AS payload, thalweg_headers AS headers"
+            f" FROM {view}_all WHERE thalweg_error <> {quote_text(TOMBSTONE)}"
         )
         return Prepared(view, types, attribute is not None, dead_letters)
 
-    def _stage(self, view: str, query: str, timed: bool) -> None:
+    def _stage(self, view: str, query: str, source: _Source) -> None:
         """Make a query a stage of its own: computed once, whoever reads it."""
-        stream = self._t_env.to_data_stream(self._t_env.sql_query(query))
+        stream = added_rows(self._t_env, query, source.table, source.where)
         schema = Schema.new_builder()
-        if timed:
+        if source.attribute is not None:
             schema = schema.column_by_expression("thalweg_time", "TO_TIMESTAMP_LTZ(thalweg_ms, 3)").watermark(
                 "thalweg_time", "SOURCE_WATERMARK()"
             )

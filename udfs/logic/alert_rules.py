@@ -13,7 +13,7 @@ __all__ = ["Alert", "AlertBook", "Rule", "judged", "parse_rules", "unknown_in_ru
 
 _RULE = re.compile(
     r"(?:(?P<severity>\w+)\s*:\s*)?(?P<metric>[\w.@%-]+(?:\([^)]*\))?)\s*(?P<sign><=|>=|<|>)\s*"
-    r"(?P<bound>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)"
+    r"(?P<bound>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?)"
     r"(?:\s+for\s+(?P<held>\d+\s*[A-Za-z]+))?(?:\s+min-samples\s+(?P<least>\d+))?"
 )
 _SIGNS: dict[str, Any] = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}

@@ -68,7 +68,7 @@ def unpack_columns(block: bytes) -> tuple[int, list[list[Any]]]:
         raise WireError("not a block of rows: it does not begin with T1 and a number of rows.")
     try:
         rows, columns = _unpack(block)
-    except (ValueError, struct.error) as error:
+    except (ValueError, RecursionError, struct.error) as error:
         raise WireError(f"not a block of rows: damaged or cut short ({error}).") from error
     if any(len(column) != rows for column in columns):
         raise WireError("not a block of rows: its columns differ in length.")

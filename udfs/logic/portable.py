@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from thalweg.connector.errors import SnapshotError, ThalwegError
-from thalweg.udfs.engines import engine_class, restore
+from thalweg.udfs.engines import check_whole, engine_class, restore
 from thalweg.udfs.engines.base import EngineSpec, Learner, Score, Value
 
 __all__ = [
@@ -117,6 +117,7 @@ def read_model(data: bytes) -> Portable:
         if not hasattr(engine_class(spec.kind), "learn"):
             raise SnapshotError(f"the model is of the engine '{spec.kind}', which does not learn.")
         engine = restore(spec, blob)
+        check_whole(engine)
     except SnapshotError:
         raise
     except ThalwegError as error:

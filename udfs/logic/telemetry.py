@@ -103,7 +103,7 @@ def version_number(version: str) -> int:
     >>> version_number("b5bb9d8014a0") == version_number("b5bb9d8014a1")
     False
     """
-    if version.isascii() and version.isdecimal() and int(version) < _EXACT:
+    if version.isascii() and version.isdecimal() and len(version) < 20 and int(version) < _EXACT:
         return int(version)
     return int(hashlib.sha256(version.encode("utf-8", "surrogatepass")).hexdigest()[:13], 16)
 
