@@ -8,16 +8,17 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
-from thalweg.connector.errors import ConfigError, Problem, SetupError
+from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
+from thalweg.connector.errors import SetupError
+from thalweg.connector.kafka_security import client_settings
+from thalweg.connector.probe import AccessError, check_access, plain_hint
+from thalweg.connector.redaction import guard_logs
 
 __all__ = ["open_client", "open_topic", "raw_records"]
 
 _CONNECT_MS = 10_000
 _POLL_MS = 500
 _SILENCE_S = 60.0
-_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_SECURITY = ("security_", "ssl_", "sasl_")
 
 
 @contextmanager
@@ -65,25 +66,34 @@ def raw_records(
 
 @contextmanager
 def open_client(kind: Any, brokers: str, security: Mapping[str, Any], **settings: Any) -> Iterator[Any]:
-    """Open a client of kafka-python, close it, and tell its errors as ours, without any secret."""
-    unknown = [name for name in security if not name.startswith(_SECURITY)]
-    if unknown:
-        remedy = f"Use settings of kafka-python that begin with {', '.join(_SECURITY)}."
-        raise ConfigError(
-            [Problem(f"Kafka setting '{name}'", "it is no security setting.", remedy) for name in unknown]
-        )
-    protocol = security.get("security_protocol", "PLAINTEXT")
-    if protocol not in _PROTOCOLS:  # kafka-python takes any other for PLAINTEXT, in silence
-        remedy = f"Use {', '.join(_PROTOCOLS)}."
-        raise ConfigError([Problem("Kafka setting 'security_protocol'", f"'{protocol}' is unknown.", remedy)])
+    """Open a client of kafka-python, close it, and tell its errors as ours, without any secret.
+
+    ``security`` has Kafka's own names, or kafka-python's: see ``kafka_security.client_settings``.
+    """
+    secured = client_settings(security)
     servers = [server.strip() for server in brokers.split(",")]
-    settings = {"bootstrap_timeout_ms": _CONNECT_MS, **settings, **security}
+    check_access(servers, secured)
+    settings = {"bootstrap_timeout_ms": _CONNECT_MS, **settings, **secured}
+    for package in ("kafka", "thalweg"):  # each time: a logger is made when its module is imported
+        guard_logs(package)
+    opened = False
     try:
         with closing(kind(bootstrap_servers=servers, **settings)) as client:
+            opened = True
             yield client
+    except SaslAuthenticationFailedError:  # a password that was changed while the client was open
+        raise AccessError(
+            f"The Kafka broker at {brokers} refuses the login. Check user name and password in 'sasl.jaas.config'."
+        ) from None
+    except AuthorizationError as error:
+        raise AccessError(
+            f"The Kafka broker at {brokers} does not allow this ({type(error).__name__}). "
+            "Give the user the right to it (kafka-acls.sh), or log in as another one."
+        ) from None
     except (KafkaError, OSError) as error:
+        hint = "" if opened or "security_protocol" in secured else plain_hint(servers)
         # The text of the client may quote its settings: only the kind of error is safe to show.
         raise SetupError(
             f"The Kafka broker at {brokers} cannot be used ({type(error).__name__}). "
-            "Check that it runs, that the address is right and reachable from here, and the security settings."
+            f"Check that it runs, that the address is right and reachable from here, and the security settings.{hint}"
         ) from None

@@ -191,7 +191,7 @@ class ModelFeed:
         """Take one record in: a part of a snapshot, a whole one, or the tombstone of one."""
         if record.value is None:
             name, _, number = (record.key or b"").decode("utf-8", "replace").partition("/")
-            if number.isdecimal():
+            if number.isdecimal() and len(number) < 20:
                 self._versions.get(name, {}).pop(int(number), None)
             return
         try:

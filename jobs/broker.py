@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -93,7 +94,15 @@ class Broker:
 
     @classmethod
     def start(
-        cls, directory: str | Path, port: int = 0, *, detached: bool = False, heap: str = "512m", seconds: float = 60
+        cls,
+        directory: str | Path,
+        port: int = 0,
+        *,
+        detached: bool = False,
+        heap: str = "512m",
+        seconds: float = 60,
+        settings: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
     ) -> Broker:
         """Start a broker and return it once it answers.
 
@@ -109,6 +118,10 @@ class Broker:
             Java's ``-Xmx``.
         seconds : float
             How long to wait for the first answer.
+        settings : mapping of str to str, optional
+            More settings of the broker; its ``listeners`` are added to the plain one.
+        format_options : sequence of str
+            More options of kafka-storage.sh, which writes the first records of a new broker, such as SCRAM users.
 
         Raises
         ------
@@ -139,8 +152,8 @@ class Broker:
         ]
         folder.mkdir(parents=True, exist_ok=True)
         port = port or _free_port()
-        _configure(folder, port)
-        _format(folder, command)
+        _configure(folder, port, dict(settings or {}))
+        _format(folder, command, format_options)
         command += ["kafka.Kafka", str(folder / "server.properties")]
         with open(folder / "broker.log", "wb") as log:
             if not detached:
@@ -265,23 +278,25 @@ def _require_free(port: int) -> None:
             raise SetupError(f"Port {port} of {_HOST} is taken: stop what listens there or choose another.") from error
 
 
-def _configure(folder: Path, port: int) -> None:
+def _configure(folder: Path, port: int, more: dict[str, str]) -> None:
     controller = _free_port()
+    listeners = [f"PLAINTEXT://{_HOST}:{port}", f"CONTROLLER://{_HOST}:{controller}", more.pop("listeners", "")]
     settings = _SETTINGS | {
-        "listeners": f"PLAINTEXT://{_HOST}:{port},CONTROLLER://{_HOST}:{controller}",
+        "listeners": ",".join(filter(None, listeners)),
         "controller.quorum.voters": f"1@{_HOST}:{controller}",
         "log.dir": str(folder / "data"),
     }
-    text = "".join(f"{name}={value}\n" for name, value in settings.items())
+    text = "".join(f"{name}={value}\n" for name, value in (settings | more).items())
+    (folder / "server.properties").touch(0o600)  # it may hold passwords
     (folder / "server.properties").write_text(text, "utf-8")
 
 
-def _format(folder: Path, java: list[str]) -> None:
+def _format(folder: Path, java: list[str], options: Sequence[str]) -> None:
     if (folder / "data" / "meta.properties").exists():
         return
     # Writing meta.properties by hand would save a second, but leaves transactions at their oldest protocol.
     command = [*java, "kafka.tools.StorageTool", "format", "--cluster-id", "thalweg000000000000001"]
-    command += ["--config", str(folder / "server.properties")]
+    command += ["--config", str(folder / "server.properties"), *options]
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
     if run.returncode != 0:
         raise SetupError(f"Kafka could not prepare {folder / 'data'}:\n{_end(run.stdout + run.stderr)}")

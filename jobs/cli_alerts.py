@@ -13,6 +13,7 @@ import click
 from thalweg.connector.errors import ConfigError, Problem, WireError
 from thalweg.jobs.alert_delivery import DeliveryError, Sender, command_sender, webhook_sender
 from thalweg.jobs.alert_gate import SEVERITIES, AlertGate
+from thalweg.jobs.client_config import brokers_option, security
 from thalweg.jobs.output import printable
 
 __all__ = ["alerts"]
@@ -32,7 +33,7 @@ def alerts() -> None:
 
 @alerts.command()
 @click.option("--topic", "topics", multiple=True, help="A topic with alerts; may be given again.  [thalweg.alert.v1]")
-@click.option("--brokers", default="127.0.0.1:9092", show_default=True, help="host:port, ...")
+@brokers_option
 @click.option(
     "--from-beginning", is_flag=True, help="Begin with the oldest alert that is there, not with the next one."
 )
@@ -95,7 +96,8 @@ def watch(
     failed = 0
     with ExitStack() as opened:
         try:
-            logs = [opened.enter_context(closing(TopicLog(brokers, name))) for name in topics or ("thalweg.alert.v1",)]
+            names = topics or ("thalweg.alert.v1",)
+            logs = [opened.enter_context(closing(TopicLog(brokers, name, **security()))) for name in names]
             if not from_beginning:
                 for log in logs:
                     log.skip()

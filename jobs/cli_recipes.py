@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.jobs.client_config import brokers_option
 from thalweg.jobs.output import json_option, print_json, print_table
 
 __all__ = ["recipes", "sample"]
@@ -24,7 +25,6 @@ _rows_option = click.option(
     "--rows", type=click.IntRange(1), default=5000, show_default=True, help="How many sample events."
 )
 _seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Another one, another sample.")
-_brokers_option = click.option("--brokers", default="127.0.0.1:9092", show_default=True, help="host:port, ...")
 _keep_option = click.option(
     "--keep", is_flag=True, help="Leave the broker and its topics up, and say how to look at them."
 )
@@ -134,7 +134,7 @@ def try_command(name: str, rows: int, seed: int, keep: bool, as_json: bool) -> N
 
 @click.command()
 @click.argument("name")
-@_brokers_option
+@brokers_option
 @_rows_option
 @_seed_option
 @_topic_option

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from thalweg.connector.errors import SetupError, ThalwegError
 from thalweg.connector.kafka import count_records
 from thalweg.jobs.broker import Broker
+from thalweg.jobs.client_config import without_client_config
 from thalweg.jobs.output import print_table
 
 __all__ = ["demo_command"]
@@ -122,7 +123,8 @@ def _job(brokers: str, scratch: Path, bounded: bool, look: Any) -> None:
         for variable in variables:
             command += ["-D", variable]
         with open(scratch / "job.log", "wb") as log:
-            job = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+            env = without_client_config()
+            job = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=env)  # noqa: S603
             try:
                 while job.poll() is None:
                     if look():

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from thalweg.connector.errors import ThalwegError
 from thalweg.jobs.broker import answers
+from thalweg.jobs.doctor_security import look_at_security
 from thalweg.jobs.jars import check_connector, connector_version, find_jars, pins
 from thalweg.jobs.java import JAVA_FLOOR, java_command, java_major
 
@@ -62,6 +63,10 @@ class Plan(NamedTuple):
         Models that a worker keeps at hand: the size of its state cache.
     model_bytes : int
         Size of one model.
+    security : tuple of (str, str)
+        Kafka's security settings for the brokers; none: they are asked in plain text.
+    config : str
+        The file with these.
     """
 
     brokers: str = ""
@@ -69,14 +74,19 @@ class Plan(NamedTuple):
     slots: int = 1
     keys: int = 1000
     model_bytes: int = 10_000
+    security: tuple[tuple[str, str], ...] = ()
+    config: str = ""
 
 
 def examine(plan: Plan) -> Iterator[Check]:
     """Yield the checks one by one, in the order in which their remedies make sense; none of them raises."""
     yield from map(_safely, (_python, _packages, _river, _java, _maven, _job_jars, _broker_jars, _time_zone))
     yield _memory(plan)
-    for broker in filter(None, (part.strip() for part in plan.brokers.split(","))):
-        yield _broker(broker)
+    brokers = [part.strip() for part in plan.brokers.split(",") if part.strip()]
+    if plan.security or plan.config:
+        yield from (Check(*found) for found in look_at_security(brokers, dict(plan.security), plan.config))
+    else:
+        yield from map(_broker, brokers)
     if plan.target:
         yield _cluster(plan.target)
 
@@ -216,7 +226,7 @@ def _broker(bootstrap: str) -> Check:
     if answers(bootstrap):
         return Check("broker", "ok", bootstrap)
     remedy = (
-        "Start it ('thalweg broker start'), or correct --brokers; a TLS listener does not answer this plain question."
+        "Start it ('thalweg broker start'), or correct --brokers; give --client-config where it wants TLS or a login."
     )
     return Check("broker", "fail", f"{bootstrap} does not answer", remedy)
 

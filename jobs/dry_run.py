@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from thalweg.connector.redaction import redacted
+from thalweg.jobs.client_config import security
 from thalweg.jobs.output import print_json, print_table
 from thalweg.jobs.plan import Plan, plan_of
 from thalweg.jobs.plan_traps import traps_of
 from thalweg.jobs.script import read_script
+from thalweg.jobs.table_security import with_security
 
 __all__ = ["dry_run"]
 
@@ -25,14 +28,16 @@ def dry_run(file: Path, variables: Mapping[str, str], profile: str, parallelism:
     SetupError
         The jars are missing.
     """
-    statements = read_script(file, variables)
+    statements = with_security(read_script(file, variables), security())
     plan = plan_of(statements)
-    from thalweg.jobs.environment import make_environment
+    from thalweg.jobs.environment import PROFILES, make_environment
     from thalweg.jobs.session import initial_settings, submit
+    from thalweg.jobs.setting_traps import setting_traps
 
     t_env = make_environment(profile, initial_settings(statements), None, parallelism)
-    flink: str = submit(t_env, statements, explain=True)
-    traps = traps_of(statements)
+    flink: str = redacted(submit(t_env, statements, explain=True))
+    settings = {**PROFILES[profile], **initial_settings(statements)}
+    traps = [*traps_of(statements), *setting_traps(statements, settings)]
     if as_json:
         print_json({**plan.as_dict(), "traps": [trap._asdict() for trap in traps], "flink": flink})
         return

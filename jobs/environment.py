@@ -13,12 +13,14 @@ from pathlib import Path
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.find_flink_home import _find_flink_home
+from pyflink.java_gateway import get_gateway
 from pyflink.table import EnvironmentSettings, StreamTableEnvironment
 from thalweg.jobs.bundle import bundle
 from thalweg.jobs.flink_rest import rest_endpoint
 from thalweg.jobs.jars import job_jars
+from thalweg.jobs.own_files import with_own_files
 
-__all__ = ["PROFILES", "make_environment"]
+__all__ = ["PROFILES", "make_environment", "started_by_flink"]
 
 _COMMON = {
     # Flink copies rows between chained operators unless told that nobody keeps them; ours do not.
@@ -33,6 +35,7 @@ _COMMON = {
     "python.map-state.read-cache-size": "20000",
     "python.map-state.write-cache-size": "20000",
 }
+_TELLS_ENVIRONMENT = "org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory"
 PROFILES: dict[str, dict[str, str]] = {
     "latency": {
         **_COMMON,
@@ -66,18 +69,21 @@ def make_environment(
     settings : mapping of str to str
         Flink options; they go before the profile's.
     target : str or None
-        ``host:port`` of a cluster's REST endpoint; None runs a mini cluster in this process.
+        ``host:port`` of a cluster's REST endpoint; None runs a mini cluster in this process, or leaves it to the
+        ``flink run`` that has started this program.
     parallelism : int or None
         Default parallelism.
 
     Raises
     ------
     ConfigError
-        The target is not ``host:port``.
+        The target is not ``host:port``, or jars or Python files that the settings name are not there.
     SetupError
         The jars are missing.
     """
-    if target is None:
+    by_flink = target is None and started_by_flink()
+    local = target is None and not by_flink
+    if local:
         # Read when the JVM starts, with the first use of Flink. On few cores a concurrent collector is in the way.
         os.environ.setdefault("JVM_ARGS", "-XX:+UseParallelGC")
     # Otherwise Python functions run in this very process: beside each other, and for a cluster out of its reach.
@@ -86,7 +92,7 @@ def make_environment(
     options["pipeline.jars"] = ";".join(path.resolve().as_uri() for path in job_jars())
     if parallelism is not None:
         options["parallelism.default"] = str(parallelism)
-    if target is None:
+    if local:
         options["rest.bind-port"] = "0"
         # A checkpoint in the JobManager's memory may hold 5 MB per task, which the joins outgrow within seconds.
         options["execution.checkpointing.dir"] = _temporary_directory().as_uri()
@@ -98,10 +104,14 @@ def make_environment(
         }
         options["python.executable"] = options["python.client.executable"] = sys.executable
     else:
-        host, port = rest_endpoint(target)
-        options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
         # What a job that has failed for good, or lost its JobManager, is resumed from.
         options["execution.checkpointing.externalized-checkpoint-retention"] = "DELETE_ON_CANCELLATION"
+    if by_flink:
+        # Its command line says where the job goes and what it takes along; only the jars are more than it knows of.
+        options["pipeline.jars"] = ";".join([*_jars_of_flink_run(), options["pipeline.jars"]])
+    if target is not None:
+        host, port = rest_endpoint(target)
+        options |= {"execution.target": "remote", "rest.address": host, "rest.port": port}
         # Here the gateway has it; the classpath of a cluster does not, `flink run -py` brings it along too.
         # Not where this distribution has it in lib, as in docker/: then its cluster has it too.
         home = Path(_find_flink_home())
@@ -112,12 +122,34 @@ def make_environment(
         options["python.files"] = str(shipped)
         options["python.client.executable"] = sys.executable
     configuration = Configuration()
-    for key, value in {**options, **settings}.items():
+    for key, value in with_own_files(options, settings).items():
         configuration.set_string(key, value)
+    if local:
+        _keep_environment_out_of_logs()
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     return StreamTableEnvironment.create(
         environment, EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration).build()
     )
+
+
+def started_by_flink() -> bool:
+    """Return whether this program was started by ``flink run``, whose command line says where the job goes."""
+    return "PYFLINK_GATEWAY_PORT" in os.environ
+
+
+def _jars_of_flink_run() -> list[str]:
+    """Return the URLs of the jars that ``flink run`` takes along: Python's own, and those of ``-j``."""
+    known = StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment()).get_config()
+    return list(Configuration.parse_list_value(known.get("pipeline.jars", "[]")))
+
+
+def _keep_environment_out_of_logs() -> None:
+    """Silence the one logger that writes how a Python worker is started, with all its variables and their secrets.
+
+    It is Beam's, inside Flink. On a cluster its log4j.properties has to do it.
+    """
+    log4j = get_gateway().jvm.org.apache.logging.log4j
+    log4j.core.config.Configurator.setLevel(_TELLS_ENVIRONMENT, log4j.Level.OFF)
 
 
 def _temporary_directory() -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from thalweg.connector.redaction import redacted
 
 __all__ = ["json_option", "print_json", "print_table", "printable"]
 
@@ -28,7 +29,7 @@ def printable(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print ``value`` as one indented JSON document with its keys in order."""
-    click.echo(json.dumps(value, indent=2, sort_keys=True))
+    click.echo(redacted(json.dumps(value, indent=2, sort_keys=True), by_name=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -37,7 +38,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(redacted(str(cell), by_name=False) for cell in row))
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=1000)

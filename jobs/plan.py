@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from thalweg.connector.redaction import redacted
 from thalweg.jobs.script import Statement
 
 __all__ = ["Plan", "plan_of"]
@@ -20,7 +21,7 @@ _INSERTED = re.compile(rf"INSERT\s+(?:INTO|OVERWRITE)\s+{_NAME}", re.IGNORECASE)
 _OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_VIEWS = ("predictions", "metrics", "snapshots", "alerts", "dead_letters")
+_VIEWS = ("predictions", "metrics", "snapshots", "alerts", "dead_letters", "decisions")
 
 
 @dataclass
@@ -69,7 +70,7 @@ def plan_of(statements: Sequence[Statement]) -> Plan:
         options = dict(_OPTION.findall(statement.text))
         created = _CREATED.match(statement.text)
         if statement.kind == "SET":
-            plan.settings.append(statement.text[3:].strip())
+            plan.settings.append(redacted(statement.text[3:].strip()))
         elif statement.kind == "CREATE TABLE" and created:
             where = options.get("topic") or options.get("path") or options.get("connector", "")
             tables[created[1]] = {

@@ -17,6 +17,7 @@ from typing import Any
 from thalweg.connector.client import open_client, raw_records
 from thalweg.connector.errors import ThalwegError
 from thalweg.connector.kafka import create_topics
+from thalweg.jobs.client_config import security, without_client_config
 from thalweg.jobs.recipe_catalog import Recipe
 from thalweg.jobs.script import parse_script
 
@@ -54,9 +55,9 @@ def publish_sample(brokers: str, recipe: Recipe, n: int, seed: int, topics: Mapp
         for (_, before, compact), (_, after, _) in zip(_tables(recipe.text, given), _tables(text, given), strict=True):
             moved[before] = after
             wanted[after] = {"compact": compact}
-    create_topics(brokers, wanted)
+    create_topics(brokers, wanted, **security())
     sent: Counter[str] = Counter()
-    with open_client(KafkaProducer, brokers, {}, linger_ms=50, batch_size=1 << 18) as producer:
+    with open_client(KafkaProducer, brokers, security(), linger_ms=50, batch_size=1 << 18) as producer:
         for topic, key, value, time_ms in rows(n, seed):
             name = moved.get(topic, topic)
             producer.send(name, json.dumps(value).encode(), key=key.encode(), timestamp_ms=time_ms, partition=0)
@@ -89,7 +90,8 @@ def run_recipe(
 
 def _run(command: list[str], log: Path) -> None:
     with open(log, "wb") as out:
-        job = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)  # noqa: S603
+        env = without_client_config()
+        job = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, env=env)  # noqa: S603
         try:
             job.wait()
         finally:

@@ -16,10 +16,12 @@ from typing import Any
 import click
 from rich.console import Console
 from thalweg.connector.errors import ConfigError, Problem, ThalwegError
+from thalweg.jobs.client_config import client_config_option, security, share_with_workers
 from thalweg.jobs.flink_rest import FlinkRest
 from thalweg.jobs.preflight import check_topics
 from thalweg.jobs.root_cause import root_cause
 from thalweg.jobs.script import read_script
+from thalweg.jobs.table_security import with_security
 
 __all__ = ["job_options", "run_command", "run_file", "variables"]
 
@@ -49,6 +51,7 @@ _OPTIONS = (
     click.option("--parallelism", type=click.IntRange(1), help="Default parallelism of the job."),
     click.option("--local", is_flag=True, help="Run in a mini cluster in this process; the default."),
     click.option("--target", metavar="HOST:PORT", help="Submit to the cluster with this REST endpoint, and return."),
+    client_config_option,
     click.option("--json", "as_json", is_flag=True, help="Print one JSON line at the end."),
 )
 
@@ -106,10 +109,11 @@ def run_file(
     """
     if local and target:
         raise ConfigError([Problem("--target", "is given together with --local.", "Choose one.")])
-    statements = read_script(file, variables(pairs))
+    statements = with_security(read_script(file, variables(pairs)), security())
+    share_with_workers()
     partitions = check_topics(statements)
     # Flink is imported only now: a mistake in the file is told at once.
-    from thalweg.jobs.environment import make_environment
+    from thalweg.jobs.environment import make_environment, started_by_flink
     from thalweg.jobs.session import initial_settings, submit
 
     console = Console(stderr=True, highlight=False)
@@ -119,7 +123,8 @@ def run_file(
             what = f"the file itself sets '{_RECOVER}'."
             raise ConfigError([Problem("--savepoint", what, "Remove it there, or leave the option out.")])
         settings[_RECOVER] = recover
-    readers = parallelism or int(settings.get("parallelism.default", 0)) or (1 if target else os.cpu_count() or 1)
+    where = target or ("the cluster of 'flink run'" if started_by_flink() else "")
+    readers = parallelism or int(settings.get("parallelism.default", 0)) or (1 if where else os.cpu_count() or 1)
     for topic, count in partitions.items():
         if count < readers:
             console.print(
@@ -131,10 +136,10 @@ def run_file(
     started = time.monotonic()
     client = submit(t_env, statements).get_job_client()
     job_id = str(client.get_job_id())
-    console.print(f"job {job_id} is {'submitted to ' + target if target else 'running in this process'}")
-    if not target:
+    console.print(f"job {job_id} is {'submitted to ' + where if where else 'running in this process'}")
+    if not where:
         state, reason = _follow(client, console)
-    elif recover is None:
+    elif recover is None or target is None:
         state, reason = "SUBMITTED", ""
     else:
         state, reason = _restored(target, job_id, console)

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.connector.kafka_security import remember_secrets
+from thalweg.connector.redaction import remember
+from thalweg.connector.references import REFERENCE, referenced
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -36,7 +39,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_VARIABLE = re.compile(r"\$(?P<literal>\$)\{|\$\{(?P<name>[A-Za-z_][\w.]*)(?::-(?P<default>[^{}]*))?\}|\$\{")
+_VARIABLE = re.compile(
+    rf"\$(?P<literal>\$)\{{|{REFERENCE.pattern}|" r"\$\{(?P<name>[A-Za-z_][\w.]*)(?::-(?P<default>[^{}]*))?\}|\$\{"
+)
+_OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 _OPENED = {"*": "comment", "'": "string", "`": "quoted name"}
 _QUOTE: dict[str, Callable[[str], str]] = {
     "string": lambda value: value.replace("'", "''"),
@@ -109,11 +115,12 @@ def read_script(path: Path | Traversable, variables: Mapping[str, str]) -> list[
 
 
 def parse_script(text: str, file: str, variables: Mapping[str, str]) -> list[Statement]:
-    r"""Split ``text`` into statements, then fill in ``${NAME}`` and ``${NAME:-default}``.
+    r"""Split ``text`` into statements, then fill in variables: ``${NAME}``, ``${NAME:-default}``, ``${env:NAME}``.
 
     The default is taken where the variable is not set or empty. A value stays where it is put: inside a string or a
     quoted name its quotes are doubled, it ends no statement, and what looks like a variable in it is left alone. In a
-    comment nothing is filled in. ``$${`` stands for ``${``.
+    comment nothing is filled in. ``$${`` stands for ``${``. What ``${env:NAME}``, ``${file:/path}`` or
+    ``${file:/path:key}`` names is a secret: no output shows it, see ``connector.references``.
 
     Raises
     ------
@@ -132,6 +139,8 @@ def parse_script(text: str, file: str, variables: Mapping[str, str]) -> list[Sta
     problems: list[Problem] = []
     statements = [_statement(tokens, file, variables, problems) for tokens in _split(_tokens(text, file, problems))]
     _check_sets(statements, problems)
+    for statement in statements:
+        remember_secrets({name: value.replace("''", "'") for name, value in _OPTION.findall(statement.text)})
     if problems:
         raise ConfigError(problems)
     return statements
@@ -200,11 +209,15 @@ def _filled(token: _Token, file: str, variables: Mapping[str, str], problems: li
         if match["literal"]:
             return "${"
         line = token.line + token.text.count("\n", 0, match.start())
+        if match["provider"]:
+            try:
+                return remember(quote(referenced(match, token.text, f"{file}:{line}")))
+            except ConfigError as error:
+                problems.extend(error.problems)
+                return match[0]
         if name is None:
-            what = "'${' begins no variable."
-            problems.append(
-                Problem(f"{file}:{line}", what, "Write ${NAME} or ${NAME:-default}, or $${ for '${' itself.")
-            )
+            remedy = "Write ${NAME}, ${NAME:-default}, ${env:NAME} or ${file:/path}, or $${ for '${' itself."
+            problems.append(Problem(f"{file}:{line}", "'${' begins no variable.", remedy))
         elif variables.get(name) or (name in variables and default is None):
             return quote(variables[name])
         elif default is not None:

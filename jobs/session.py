@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import StatementSet, StreamTableEnvironment
 from thalweg.connector.errors import ConfigError, Problem
+from thalweg.connector.redaction import redacted
 from thalweg.jobs.root_cause import root_cause
 from thalweg.jobs.script import Statement
 from thalweg.udfs.flink.attach import attach
 
-__all__ = ["initial_settings", "submit"]
+__all__ = ["initial_settings", "prepare", "submit"]
 
 _SET = re.compile(r"SET\s+'([^']+)'\s*=\s*'((?:[^']|'')*)'\s*", re.IGNORECASE)
 _MODEL_NAME = re.compile(
@@ -45,13 +46,30 @@ def initial_settings(statements: Sequence[Statement]) -> dict[str, str]:
 def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement], explain: bool = False) -> Any:
     """Execute all statements and submit all inserts as one job; with ``explain`` return Flink's plan of it instead.
 
-    Models are built before the first statement that reads them, all at once, so that everything that is wrong with
-    any of them is said together.
-
     Returns
     -------
     TableResult
         Of the job; with ``explain`` a str.
+
+    Raises
+    ------
+    ConfigError
+        A statement cannot be executed: file, line, cause.
+    """
+    statement_set = prepare(t_env, statements)
+    try:
+        return statement_set.explain() if explain else statement_set.execute()
+    except Exception as error:
+        raise ConfigError(
+            [Problem(statements[0].file, f"the job cannot be started: {root_cause(error)}", "")]
+        ) from error
+
+
+def prepare(t_env: StreamTableEnvironment, statements: Sequence[Statement]) -> StatementSet:
+    """Execute all statements but the inserts, and return these, as one job that has not begun.
+
+    Models are built before the first statement that reads them, all at once, so that everything that is wrong with
+    any of them is said together.
 
     Raises
     ------
@@ -97,12 +115,7 @@ def submit(t_env: StreamTableEnvironment, statements: Sequence[Statement], expla
                 )
             ]
         )
-    try:
-        return statement_set.explain() if explain else statement_set.execute()
-    except Exception as error:
-        raise ConfigError(
-            [Problem(statements[0].file, f"the job cannot be started: {root_cause(error)}", "")]
-        ) from error
+    return statement_set
 
 
 def _reads_models(statement: Statement, names: Sequence[str]) -> bool:
@@ -121,5 +134,6 @@ def _located(error: ConfigError, waiting: Sequence[tuple[str, Statement]]) -> li
 
 
 def _problem(statement: Statement, error: BaseException) -> Problem:
-    head = " ".join(statement.text.split())[:60]
+    # First redacted, then cut: half a secret would not be known as one.
+    head = " ".join(redacted(statement.text).split())[:60]
     return Problem(f"{statement.where}: '{head}...'", root_cause(error), "")

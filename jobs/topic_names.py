@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from thalweg.connector.errors import ConfigError, Problem, SetupError
+from thalweg.jobs.client_config import brokers_option, security
 
 if TYPE_CHECKING:
     from thalweg.connector.topic_log import TopicLog
@@ -22,9 +23,8 @@ def topic_options(*kinds: str) -> Callable[[Callable[..., Any]], Callable[..., A
         for kind in reversed(kinds):
             told = f"A topic with {kind}s; may be given again."
             command = click.option(f"--{kind}s", f"{kind}_topics", multiple=True, help=told)(command)
-        brokers = click.option("--brokers", default="127.0.0.1:9092", show_default=True, help="host:port, ...")
         app = click.option("--app", help="The application: reads the topics <app>.<kind>.v1 that there are.")
-        return app(brokers(command))
+        return app(brokers_option(command))
 
     return add
 
@@ -64,7 +64,7 @@ def open_logs(
     logs, missing = [], None
     for kind, name, needed in wanted:
         try:
-            logs.append((kind, opened.enter_context(closing(TopicLog(brokers, name)))))
+            logs.append((kind, opened.enter_context(closing(TopicLog(brokers, name, **security())))))
         except SetupError as error:
             if needed or "has no topic" not in str(error):
                 raise

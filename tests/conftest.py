@@ -52,6 +52,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.bootstrap
 
 
+@pytest.fixture(autouse=True)
+def forgotten_secrets() -> Iterator[None]:
+    """What a test makes a secret is so for that test alone: another one's output may have the same text in it."""
+    from thalweg.connector import redaction
+
+    before = dict(redaction._known)
+    yield
+    redaction._known.clear()
+    redaction._known.update(before)
+
+
 @pytest.fixture
 def topic_name(request: pytest.FixtureRequest) -> str:
     """A prefix for topics that no other test has."""

@@ -204,7 +204,7 @@ def test_the_run_steps_do_what_they_say(tmp_path: Path) -> None:
     built = subprocess.run([*build, str(_copy(tmp_path))], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     flink = tmp_path / "opt" / "flink"
-    for folder in ("lib", "opt"):
+    for folder in ("lib", "opt", "conf"):
         (flink / folder).mkdir(parents=True)
     for jar in (Path(pyflink.__file__).parent / "opt").glob("flink-python-*.jar"):
         shutil.copy(jar, flink / "opt")
@@ -238,10 +238,15 @@ def test_the_run_steps_do_what_they_say(tmp_path: Path) -> None:
             )  # fmt: skip
             assert done.returncode == 0, f"{step}\n{done.stdout}{done.stderr}"
             ran.append(step)
-    assert len(ran) == len([rest for rest in of("RUN") if "apt-get" not in rest]) == 4
+    assert len(ran) == len([rest for rest in of("RUN") if "apt-get" not in rest]) == 5
     assert {jar.name.rpartition("-2")[0] for jar in (flink / "lib").glob("*.jar")} == {
         "flink-python", "flink-sql-avro", "flink-sql-connector-kafka-5.0.0",
     }  # fmt: skip
+    for name in ("log4j.properties", "log4j-console.properties"):
+        assert (flink / "conf" / name).read_text().splitlines() == [
+            "logger.beamworkers.name = org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory",
+            "logger.beamworkers.level = OFF",
+        ]
     linked = tmp_path / "usr/local/bin/thalweg"
     assert linked.resolve() == tmp_path / "opt/thalweg/venv/bin/thalweg"
     assert os.access(tmp_path / "opt/thalweg/healthcheck.sh", os.X_OK)

@@ -151,7 +151,7 @@ def test_stops_starts_again_with_its_data_and_says_what_is_in_the_way(tmp_path: 
 
 def test_a_broker_that_dies_tells_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module._SETTINGS, "log.cleaner.threads", "none")
-    monkeypatch.setattr(module, "_format", lambda folder, java: None)
+    monkeypatch.setattr(module, "_format", lambda folder, java, options: None)
     with pytest.raises(SetupError, match=r"(?s)died while starting.*log\.cleaner\.threads"):
         Broker.start(tmp_path)
 

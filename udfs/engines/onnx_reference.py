@@ -29,7 +29,7 @@ def _number(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
         raise ValueError(f"'{text}' is not a whole number above zero.")
     return int(text)
 
@@ -152,11 +152,11 @@ def parse_reference(text: str) -> ModelReference:
     model, version = head, None
     if by_name and "$" in head:
         model, _, number = head.partition("$")
-        if number.isdecimal():
+        if number.isdecimal() and len(number) < 20:
             version = int(number)
         else:
             problems.append(
-                Problem(where, f"'{number}' is not the number of a version.", "Write name$3, or the name alone.")
+                Problem(where, f"'{number[:80]}' is not the number of a version.", "Write name$3, or the name alone.")
             )
     if not model:
         problems.append(
@@ -176,7 +176,10 @@ def read_model(model: str) -> tuple[bytes, str | None]:
         It cannot be read, there is nothing in it, or it is larger than ``onnx_limits.MODEL_BYTES`` lets it be.
     """
     where = f"model '{model[:80]}'"
-    parts = urlsplit(model)
+    try:
+        parts = urlsplit(model)
+    except ValueError as error:
+        raise ConfigError([Problem(where, f"is no address ({error}).", "Give a path or a file: URI.")]) from None
     data, folder, problem = b"", None, None
     if parts.scheme == "data":
         try:
