@@ -21,10 +21,10 @@ from thalweg.jobs.doctor_security import look_at_security
 from thalweg.jobs.jars import check_connector, connector_version, find_jars, pins
 from thalweg.jobs.java import JAVA_FLOOR, java_command, java_major
 
-__all__ = ["Check", "Plan", "examine"]
+__all__ = ["WORKER_BYTES", "Check", "Plan", "examine"]
 
-_WORKER_BYTES = 260 * 2**20
-"""Resident memory of an idle Python worker: PyFlink, pandas, River, ONNX Runtime imported (measured, Linux)."""
+WORKER_BYTES = 420 * 2**20
+"""Resident memory of a Python worker that runs Thalweg's stages, without models (measured, Linux)."""
 
 
 class Check(NamedTuple):
@@ -210,10 +210,10 @@ def _time_zone() -> Check:
 
 def _memory(plan: Plan) -> Check:
     models = plan.keys * plan.model_bytes
-    needed = plan.slots * (_WORKER_BYTES + models)
+    needed = plan.slots * (WORKER_BYTES + models)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = (
-        f"about {needed / 2**20:,.0f} MiB for {plan.slots} Python worker(s): {_WORKER_BYTES / 2**20:.0f} MiB each "
+        f"about {needed / 2**20:,.0f} MiB for {plan.slots} Python worker(s): {WORKER_BYTES / 2**20:.0f} MiB each "
         f"and {plan.keys} models of {plan.model_bytes} bytes; this machine has {there / 2**20:,.0f} MiB in all"
     )
     if needed < there / 2:

@@ -18,7 +18,16 @@ from xml.etree import ElementTree
 
 from thalweg.connector.errors import SetupError
 
-__all__ = ["broker_jars", "check_connector", "connector_version", "find_jars", "gateway_jars", "job_jars", "pins"]
+__all__ = [
+    "broker_jars",
+    "check_connector",
+    "connector_version",
+    "find_jars",
+    "gateway_jars",
+    "is_connector",
+    "job_jars",
+    "pins",
+]
 
 _POM = "{http://maven.apache.org/POM/4.0.0}"
 _CONNECTOR = re.compile(r"flink-(?:sql-)?connector-kafka\b.*\.jar$")
@@ -92,7 +101,7 @@ def check_connector(jars: Iterable[Path]) -> None:
         There is none, there are several, or its major is below 4: such a job starts and then dies with a
         NoSuchMethodError.
     """
-    found = [jar for jar in jars if _CONNECTOR.match(jar.name)]
+    found = [jar for jar in jars if is_connector(jar)]
     if not found:
         raise SetupError("No jar is Flink's Kafka connector: add flink-sql-connector-kafka to 'pipeline.jars'.")
     if len(found) > 1:
@@ -103,6 +112,11 @@ def check_connector(jars: Iterable[Path]) -> None:
         raise SetupError(
             f"{found[0].name} is Kafka connector {version}, built for Flink 1: replace it by 4.0.0-2.0 or newer."
         )
+
+
+def is_connector(jar: Path) -> bool:
+    """Return whether a jar is named as Flink's Kafka connector."""
+    return _CONNECTOR.match(jar.name) is not None
 
 
 def connector_version(jar: Path) -> str:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from thalweg.connector.errors import ConfigError
 from thalweg.jobs.script import Statement
+from thalweg.udfs.engines.model_text import parse
 
 __all__ = ["Trap", "traps_of"]
 
@@ -35,11 +37,14 @@ class Trap(NamedTuple):
         What happens.
     remedy : str
         What to do.
+    severe : bool
+        Whether the job loses data, stops or crawls where it applies; else it may be meant so.
     """
 
     where: str
     what: str
     remedy: str
+    severe: bool = False
 
 
 def traps_of(statements: Sequence[Statement]) -> list[Trap]:
@@ -51,7 +56,7 @@ def traps_of(statements: Sequence[Statement]) -> list[Trap]:
     >>> sql = ("CREATE MODEL m INPUT (paid_ms BIGINT) OUTPUT (y BOOLEAN) WITH ('provider' = 'river',"
     ...        " 'model' = 'linear_model.LogisticRegression()')")
     >>> [trap.where for trap in traps_of(parse_script(sql, "job.sql", {}))]
-    ['model m, feature paid_ms']
+    ['model m, feature paid_ms', "model m, option 'model'"]
     """
     return [trap for statement in statements for trap in _of_model(statement.text)]
 
@@ -67,8 +72,20 @@ def _of_model(text: str) -> Iterator[Trap]:
         exploding = not scaled and _BOUNDLESS.search(declared) is not None
         for name, sql_type in _COLUMN.findall(inputs[1]):
             if _RAW.search(name) and sql_type.upper() in _NUMBERS and (exploding or (scaled and sql_type == "BIGINT")):
-                yield Trap(f"model {model[1]}, feature {name}", _WHAT, _EXPLODES if exploding else _HOUR)
+                yield Trap(f"model {model[1]}, feature {name}", _WHAT, _EXPLODES if exploding else _HOUR, exploding)
+        yield from _advised(f"model {model[1]}, option 'model'", declared)
     learns = provider not in ("onnx", "compare", "")
     if learns and options.get("key") and "state-ttl" not in options:
         what = "every key that ever came keeps its model in the job's state, for as long as the job lives."
         yield Trap(f"model {model[1]}, option 'state-ttl'", what, "Give one, such as '30 d', where keys come and go.")
+
+
+def _advised(where: str, declared: str) -> Iterator[Trap]:
+    """Yield what is known of the estimators: half-space trees without limits, encoders and learners without end."""
+    try:
+        advice = parse(declared.replace("''", "'")).advice
+    except ConfigError:
+        return  # said where the model is built
+    for sentence in advice:
+        what, _, remedy = sentence.partition(": ")
+        yield Trap(where, f"{what}.", remedy[:1].upper() + remedy[1:])

@@ -97,7 +97,7 @@ def test_memory_grows_with_slots_and_models() -> None:
     assert one("memory", Plan(slots=1, keys=10, model_bytes=1000)).state == "ok"
     check = one("memory", Plan(slots=64, keys=100_000, model_bytes=6_000_000))
     assert check.state == "warn"
-    assert "36,637,734 MiB" in check.found
+    assert "36,647,974 MiB" in check.found
 
 
 @pytest.fixture
