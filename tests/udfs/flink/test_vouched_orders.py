@@ -65,6 +65,7 @@ def test_without_keys_the_signature_is_taken_off_and_nothing_is_checked() -> Non
         (None, {}, "not a whole order"),
         (detail_of(sign_order(ORDER, KEY)), {"command": None}, "not a whole order"),
     ],
+    ids=["unsigned", "redirected", "of-another-command", "altered", "foreign", "of-nobody", "none", "of-no-command"],
 )
 def test_an_order_that_nobody_vouches_for_has_the_reason(detail: str | None, changes: Any, says: str) -> None:
     found = told(detail, **changes)
