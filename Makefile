@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JARS := .thalweg/jars
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check jars wheel audit release clean prerequisites
+.PHONY: help demo test check jars wheel audit matrix release clean prerequisites
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,6 +31,9 @@ release: $(STAMP) jars ## build everything that a release ships, with checksums 
 
 audit: $(STAMP) ## look the pinned dependencies up in the database of vulnerabilities; 1: some are known, 3: cannot ask
 	$(BIN)/python docker/audit.py $(ARGS)
+
+matrix: $(STAMP) ## try every Flink, Python and Kafka that resolves, each in an environment of its own (an hour)
+	$(BIN)/python tests/matrix.py --write $(ARGS)
 
 jars: $(JARS)/.resolved ## resolve the pinned jars through Maven
 

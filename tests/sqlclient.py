@@ -16,7 +16,7 @@ from typing import Any
 
 import pyflink
 from cluster import StandaloneCluster, clean_environment, end_group, free_port, java_options
-from thalweg.jobs.jars import gateway_jars
+from thalweg.jobs.jars import gateway_jars, job_jars
 
 _SHIPPED = Path(pyflink.__file__).parent
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -38,7 +38,8 @@ class Distribution:
             (folder / name).mkdir()
         for jar in [*(_SHIPPED / "lib").iterdir(), *(_SHIPPED / "opt").glob("flink-python-*.jar"), *gateway_jars()]:
             (folder / "lib" / jar.name).symlink_to(jar)
-        for jar in (_SHIPPED / "opt").glob("flink-sql-client-*.jar"):
+        # There `flink run` looks for the Python jar, wherever else it is.
+        for jar in (_SHIPPED / "opt").iterdir():
             (folder / "opt" / jar.name).symlink_to(jar)
         self._environment = clean_environment() | {"FLINK_LOG_DIR": str(folder / "log"), "PYTHONPATH": ""}
 
@@ -75,6 +76,16 @@ class Distribution:
             end_group(process.pid)
             process.wait()
         return _COLOURS.sub("", said)
+
+    def flink_run(self, *words: str, seconds: float = 150) -> str:
+        """Return what ``flink run`` says."""
+        command = [str(self.home / "bin/flink"), "run", *words]
+        environment = self._environment | {"THALWEG_JARS": str(job_jars()[0].parent.parent)}
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds,
+            check=False,
+        )  # fmt: skip
+        return done.stdout
 
     @contextmanager
     def gateway(self) -> Iterator[Gateway]:

@@ -38,7 +38,7 @@ class Bench(NamedTuple):
     """What the tests share: the tools, and files that each process of this machine can read."""
 
     tools: Distribution
-    python: Path
+    cluster: StandaloneCluster
     folder: Path
 
     @property
@@ -48,7 +48,7 @@ class Bench(NamedTuple):
     @property
     def with_bundle(self) -> list[str]:
         # -pyexec is for the workers; planning a call runs Python on the client, and -pyclientexec says which.
-        python = str(self.python)
+        python = str(self.cluster.python)
         return ["-pyfs", str(self.folder / "thalweg.zip"), "-pyexec", python, "-pyclientexec", python]
 
     def script(self, parallelism: int, *functions: str) -> str:
@@ -113,7 +113,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         cluster.add_task_manager()
         cluster.add_task_manager()
         tools.point_at(cluster)
-        yield Bench(tools, cluster.python, folder)
+        yield Bench(tools, cluster, folder)
     finally:
         cluster.close()
     cluster.wait(lambda: not processes_of(folder), "no process is left", 20)
@@ -165,7 +165,7 @@ def test_the_gateway_answers_over_rest(bench: Bench) -> None:
         # Either way will do for each of them: a property of the session, or SET before the first call is planned.
         gateway.open({"parallelism.default": "2", "python.files": str(bench.folder / "thalweg.zip")})
         for key in ("python.executable", "python.client.executable"):
-            gateway.run(f"SET '{key}' = '{bench.python}'")
+            gateway.run(f"SET '{key}' = '{bench.cluster.python}'")
         gateway.run(bench.table("points", "id BIGINT, a DOUBLE, b DOUBLE, c DOUBLE"))
         for name in ("onnx_score", "onnx_label"):
             gateway.run(function(name))
@@ -176,6 +176,30 @@ def test_the_gateway_answers_over_rest(bench: Bench) -> None:
     chosen = [at for at, label in enumerate(labels) if label == "1"]
     assert sorted(found) == chosen
     np.testing.assert_allclose([found[at] for at in chosen], proba[chosen, 1], atol=1e-6)
+
+
+def test_flink_run_takes_a_sql_file_to_the_cluster(bench: Bench) -> None:
+    columns = (
+        "id BIGINT, a DOUBLE, b DOUBLE, c DOUBLE, y AS a > 0, ts AS TO_TIMESTAMP_LTZ(id, 3), WATERMARK FOR ts AS ts"
+    )
+    file = bench.folder / "learn.sql"
+    file.write_text(
+        bench.table("points", columns)
+        + ";\nCREATE MODEL odd INPUT (a DOUBLE, b DOUBLE) OUTPUT (y BOOLEAN) WITH ('provider' = '${provider}',"
+        " 'model' = 'preprocessing.StandardScaler() | linear_model.LogisticRegression()', 'input-table' = 'points',"
+        " 'event-id' = 'id', 'label' = 'y', 'order' = 'arrival');\n"
+        + bench.table("learned", "id STRING, learned BIGINT, status STRING")
+        + ";\nINSERT INTO learned SELECT event_id, learned, status FROM odd_predictions;\n"
+    )
+    said = bench.tools.flink_run(*bench.with_bundle, "-pym", "thalweg.jobs", "run", str(file), "-D", "provider=river")
+    found = re.search(r"job (\w+) is submitted to the cluster of 'flink run'", said)
+    assert found, said
+    bench.cluster.wait(lambda: bench.cluster.get(f"jobs/{found[1]}")["state"] == "FINISHED", "the job ends", 120)
+    rows = bench.rows("learned")
+    assert sorted(row["learned"] for row in rows) == list(range(ROWS + 1)), rows
+    # What a mini cluster of one machine needs has no place here, such as three attempts to restart.
+    told = bench.cluster.get(f"jobs/{found[1]}/config")["execution-config"]
+    assert "fixed delay" not in told["restart-strategy"].lower(), told
 
 
 def test_the_client_says_in_one_sentence_what_is_wrong_with_a_call(bench: Bench) -> None:

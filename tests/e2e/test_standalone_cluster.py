@@ -31,8 +31,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneClus
     folder = tmp_path_factory.mktemp("cluster")
     home, shipped = Distribution(folder / "flink").home, Path(pyflink.__file__).parent
     (home / "plugins").symlink_to(shipped / "plugins")
-    for jar in (shipped / "opt").glob("flink-python-*.jar"):
-        (home / "opt" / jar.name).symlink_to(jar)
     running = StandaloneCluster(folder, settings, home)
     try:
         yield running

@@ -51,6 +51,8 @@ def labelled_answers(
     own, none = (", slices", f", {NO_TEXT} AS slices") if slices else ("", "")
     columns = f"kind, event_id, event_ms, row_ms, score, predicted, detail, truth{own}"
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
+    # Rows that are taken as they come are never late: no window drops those behind the watermark.
+    on_time = "NOT thalweg_late" if time else "TRUE"
     in_time = f" WHERE NOT {LATE_ANSWER}" if time else ""
     late = f" UNION ALL SELECT {_PREDICTED}{own} FROM {answers} WHERE {LATE_ANSWER}" if time else ""
     if labels is None:
@@ -71,7 +73,7 @@ def labelled_answers(
             f" {stamp} FROM {answers}{in_time} UNION ALL SELECT 1, CAST({quote_name(label_event_id)} AS STRING),"
             " thalweg_ms,"
             f" CAST(NULL AS DOUBLE), {NO_TEXT}, {NO_TEXT}, {text}{none}, {stamp} FROM {labels}"
-            f" WHERE NOT thalweg_late AND {quote_name(label.name)} IS NOT NULL"
+            f" WHERE {on_time} AND {quote_name(label.name)} IS NOT NULL"
         )
         by_default = corrected = ""
         if default is not None:

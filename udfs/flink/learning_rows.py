@@ -66,12 +66,14 @@ def learning_rows(
     id_, label_id = f"CAST({quote_name(event_id)} AS STRING)", f"CAST({quote_name(label_event_id)} AS STRING)"
     truth = "CAST(NULL AS BOOLEAN)" if label is None else transport(label)
     stamp = "thalweg_time" if time else "PROCTIME() AS thalweg_time"
+    # Rows that are taken as they come are never late: no window drops those behind the watermark.
+    on_time = "NOT thalweg_late" if time else "TRUE"
     columns = f"kind, model_key, event_id, event_ms, row_ms, label, {', '.join(names)}"
     if labels is None:
         kind = f"CASE WHEN {truth} IS NULL THEN {SCORE} ELSE {STEP} END" if label else f"{STEP}"
         rows = (
             f"SELECT {kind} AS kind, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS event_ms,"
-            f" thalweg_ms AS row_ms, {truth} AS label, {read}, {stamp} FROM {events} WHERE NOT thalweg_late"
+            f" thalweg_ms AS row_ms, {truth} AS label, {read}, {stamp} FROM {events} WHERE {on_time}"
         )
         rows = rows.replace(f"{id_} AS event_id", f"{_tagged(id_, slices)} AS event_id", 1)
     else:
@@ -84,9 +86,9 @@ def learning_rows(
         both = (
             f"SELECT 0 AS is_label, {model_key(key)} AS model_key, {id_} AS event_id, thalweg_ms AS row_ms,"
             f" {null_label} AS label, {read}{f', {slices} AS slices' if slices else ''}, {stamp}"
-            f" FROM {events} WHERE NOT thalweg_late"
+            f" FROM {events} WHERE {on_time}"
             f" UNION ALL SELECT 1, {NO_TEXT}, {label_id}, thalweg_ms, {truth}, {nothing}{none}, {stamp}"
-            f" FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NOT NULL"
+            f" FROM {labels} WHERE {on_time} AND {label_id} IS NOT NULL"
         )
         if default is not None:
             given = f"CAST({quote_text(default.value)} AS {carried(label)})" if label else truth
@@ -117,7 +119,7 @@ def learning_rows(
             f" FROM ({joined}) WHERE is_label = 0 OR label IS NULL OR (is_label = 1 AND events_seen > 0"
             f" AND labels_seen = 1 AND row_ms - event_ms <= {timeout_ms}){_by_default(default, timeout_ms, given)}"
             f" UNION ALL SELECT {LEARN}, {NO_TEXT}, {NO_TEXT}, thalweg_ms, thalweg_ms, {truth}, {nothing},"
-            f" {stamp} FROM {labels} WHERE NOT thalweg_late AND {label_id} IS NULL"
+            f" {stamp} FROM {labels} WHERE {on_time} AND {label_id} IS NULL"
         )
     if time is None:
         return f"SELECT {columns} FROM ({rows})"
