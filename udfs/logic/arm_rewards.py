@@ -90,12 +90,14 @@ class ArmRewards:
         chance = (given.shares * (labels == acted[:, None])).sum(axis=1)
         known = (given.arm >= 0) & (acted != None) & (chance > 0)  # noqa: E711  # element by element
         expected = self.sums["expected"][0, 2]
-        for arm in np.flatnonzero((given.shares == 0).all(axis=0)).tolist():
+        # Event by event: an arm that has stopped served some of those whose outcome comes now, and not others.
+        idle = known[:, None] & (given.shares == 0)
+        for arm in np.flatnonzero(idle.any(axis=0)).tolist():
             own = labels[:, arm]
-            covered = known & ((given.shares * (labels == own[:, None])).sum(axis=1) > 0)
+            covered = idle[:, arm] & ((given.shares * (labels == own[:, None])).sum(axis=1) > 0)
             found = doubly_robust(reward, own == acted, np.where(known, chance, 1.0), expected, expected)
             found = np.where(covered, found, 0.0)
-            rows = np.stack((covered, found, np.square(found), known & ~covered), axis=-1)
+            rows = np.stack((covered, found, np.square(found), idle[:, arm] & ~covered), axis=-1)
             self.sums["by_action"][arm] = onward(self.sums["by_action"][arm], rows)
 
     def look(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,28 @@ def test_a_shadow_is_judged_by_what_others_brought_who_did_as_it_would() -> None
     assert covered == pytest.approx(known.mean())
     assert found.lower < true(candidate)[known].mean() < found.upper
     assert found.upper - found.lower < 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_how_events_are_cut_into_blocks_changes_nothing(seed: int) -> None:
+    """Outcomes of events from before an arm was stopped, and from after, come in any mixture."""
+    pick = np.random.default_rng(seed)
+    count = 200
+    stopped = pick.random(count) < 0.5
+    shares = np.where(stopped[:, None], [0.7, 0.0, 0.3], [0.5, 0.3, 0.2])
+    arm = np.array([pick.choice(3, p=share) for share in shares])
+    labels = pick.choice(["a", "b"], (count, 3)).astype(object)
+    reward, keys = pick.exponential(1.0, count), pick.integers(0, 2**63, count, dtype=np.int64).astype(np.uint64)
+    books = []
+    for cuts in ([0, count], sorted({0, count, *pick.integers(1, count, 9).tolist()})):
+        books.append(book := ArmRewards(3, None))
+        for begin, end in pairwise(cuts):
+            part = slice(begin, end)
+            book.add(keys[part], Assigned(arm[part], shares[part]), reward[part], np.ones(end - begin), labels[part], 0)
+    for name in books[0].sums:
+        np.testing.assert_array_equal(books[0].sums[name], books[1].sums[name])
+    events, *_, lost = books[0].sums["by_action"][1]
+    assert events + lost == stopped.sum()
 
 
 def loyal(seed: int, effect: float, trend: bool) -> ArmRewards:
