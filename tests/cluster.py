@@ -90,8 +90,17 @@ class StandaloneCluster:
     def kill_task_manager(self, which: int = -1) -> None:
         """Kill one that runs: Java alone, as the kernel does; its Python workers have to see to themselves."""
         victim = self.task_managers()[which]
+        self._task_managers.remove(victim)
         victim.kill()
         victim.wait()
+
+    def replace_crashed(self) -> int:
+        """Start anew the TaskManagers that ended by themselves, as Kubernetes or systemd does; return how many."""
+        crashed = [process for process in self._task_managers if process.poll() is not None]
+        for process in crashed:
+            self._task_managers.remove(process)
+            self.add_task_manager()
+        return len(crashed)
 
     def python_workers(self) -> list[int]:
         """Return the Python processes that work for the TaskManagers."""
@@ -150,6 +159,7 @@ class StandaloneCluster:
                 env=environment,
                 stdout=log,
                 stderr=log,
+                cwd=self._folder,  # where Java leaves what it has to say of a crash
                 start_new_session=True,
             )
         self._started.append(process)

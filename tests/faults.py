@@ -24,13 +24,15 @@ from fault_stream import Books, FaultStream
 from thalweg.jobs.broker import Broker
 
 NOTHING: Callable[[], None] = lambda: None  # noqa: E731
-_PATIENCE_S = 900.0
+_PATIENCE_S = 400.0
 
 
 class Rig:
     """A cluster, a job on it and the stream that it answers.
 
-    ``broker`` is None where it is not ours to stop.
+    ``broker`` is None where it is not ours to stop. A TaskManager that crashes is started anew, and counted in
+    ``crashed``: with RocksDB, Flink's handler of state requests can ask a database that the end of its task has closed,
+    which takes the process with it (Flink 2.3: ``createColumnFamily`` from ``BeamStateRequestHandler``).
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Rig:
     ) -> None:
         self.cluster, self.stream, self.folder, self.broker = cluster, stream, folder, broker
         self.dice = random.Random(seed)
-        self.job, self.damage = "", Books(0, 0, 0, 0)
+        self.job, self.damage, self.crashed = "", Books(0, 0, 0, 0), 0
 
     def start(self, script: str, savepoint: str | None = None) -> None:
         """Submit the job as its user does, or let it go on from a savepoint or from a folder of checkpoints."""
@@ -71,7 +73,7 @@ class Rig:
         before = self.stream.answered()
         self.stream.send(seconds / 3)
         # The fault meets a job that is at work: some of what was sent is answered, the rest is on its way.
-        self.cluster.wait(lambda: self.stream.answered() > before, "the first answers of the part", _PATIENCE_S)
+        self.wait(lambda: self.stream.answered() > before, "the first answers of the part")
         mend = fault(self)
         if mend is not NOTHING and self.broker_answers():
             self.stream.send(seconds / 3)
@@ -85,7 +87,7 @@ class Rig:
 
     def settled(self) -> dict[str, Books]:
         """Return the books once all is there, or nothing more has come for a long time."""
-        self.cluster.wait(lambda: self.stream.answered() >= self.stream.due(), "all answers", _PATIENCE_S)
+        self.wait(lambda: self.stream.answered() >= self.stream.due(), "all answers")
         until = time.monotonic() + 20
         found = self.stream.books()
         while not all(books.balanced for books in found.values()) and time.monotonic() < until:
@@ -93,13 +95,22 @@ class Rig:
             found = self.stream.books()
         return found
 
+    def wait(self, done: Callable[[], Any], what: str) -> Any:
+        """Return what ``done`` returns once it is true, and see to the TaskManagers until then."""
+
+        def seen_to() -> Any:
+            self.crashed += self.cluster.replace_crashed()
+            return done()
+
+        return self.cluster.wait(seen_to, what, _PATIENCE_S)
+
     def broker_answers(self) -> bool:
         """Return whether records can be sent at the moment."""
         return self.broker is None or _state(self.broker.pid) not in "TX"
 
     def a_worker(self) -> int:
         """Return a Python process of the job, any of them."""
-        workers: list[int] = self.cluster.wait(self.cluster.python_workers, "there is a Python worker", _PATIENCE_S)
+        workers: list[int] = self.wait(self.cluster.python_workers, "there is a Python worker")
         return self.dice.choice(workers)
 
 

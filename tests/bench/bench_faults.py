@@ -71,6 +71,7 @@ def run(data: Path | None, rows: int | None, cases: str | None = None) -> dict[s
         "survived": sum(row["survived"] for row in tried),
         **{figure: sum(row[figure] for row in tried) for figure in ("lost", "duplicated", "changed")},
         "records": max((row["records"] for row in table), default=0),
+        "taskmanagers_crashed": rig.crashed,
         "slowest_recovery_s": max((row["recovered_s"] for row in tried), default=0.0),
     }
 

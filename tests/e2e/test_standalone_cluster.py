@@ -67,13 +67,13 @@ def test_a_job_moves_by_savepoint_and_outlives_its_processes(
     books, _ = rig.part(PART_S, killed_in_a_checkpoint)
     assert all(found.balanced for found in books.values()), books
     # A JobManager asks for metrics every ten seconds.
-    cluster.wait(lambda: rig.figures()["restarts"] >= 1, "the restart is told", 60)
+    rig.wait(lambda: rig.figures()["restarts"] >= 1, "the restart is told")
 
     savepoint = rig.stop()
     rig.start(stream.script({**checkpoints(tmp_path), **rocks, "parallelism.default": "4"}, kept), savepoint)
     books, _ = rig.part(PART_S, orphaned)
     assert all(found.balanced for found in books.values()), books
-    cluster.wait(lambda: rig.figures()["restarts"] >= 1, "the restart is told", 60)
+    rig.wait(lambda: rig.figures()["restarts"] >= 1, "the restart is told")
     assert rig.figures()["state"] == "RUNNING"
     assert "RocksDB" in cluster.get(f"jobs/{rig.job}/checkpoints/config")["state_backend"]
 

@@ -13,6 +13,8 @@ import threading
 import time
 from pathlib import Path
 
+from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory
+
 __all__ = ["end_with_flink"]
 
 _PROC = Path("/proc")
@@ -20,7 +22,7 @@ _watching = threading.Lock()
 
 
 def end_with_flink(program: str = "java", poll_s: float = 5.0) -> bool:
-    """Let this process end soon after the process of Flink that it works for, whatever ended that.
+    """Let this process end soon after the process of Flink that it works for, whatever ended that; or without memory.
 
     Called by every function and operator when it opens; the first call in a process starts the watch, later ones do
     nothing. Where there is no such ancestor (a job in the client's own process) or no ``/proc``, there is none.
@@ -38,6 +40,8 @@ def end_with_flink(program: str = "java", poll_s: float = 5.0) -> bool:
         Whether this call has started to watch.
     """
     found = _ancestor(program)
+    if found is not None:
+        end_when_out_of_memory()
     if found is None or not _watching.acquire(blocking=False):
         return False
     threading.Thread(target=_watch, args=(*found, poll_s), name="thalweg-end-with-flink", daemon=True).start()

@@ -1,0 +1,56 @@
+"""A worker without memory ends; whatever else goes wrong in a thread is told as before. On real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys, threading
+from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory
+end_when_out_of_memory()
+end_when_out_of_memory()
+{what}
+print("went on")
+"""
+FULL = """
+threads = []
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held, held))
+while True:  # without the guard one of these waits for ever
+    threads.append(threading.Thread(target=threading.Event().wait, daemon=True))
+    threads[-1].start()
+"""
+
+
+def raising(error: str) -> str:
+    return f"def f(): raise {error}\nthread = threading.Thread(target=f)\nthread.start()\nthread.join()"
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        (raising("MemoryError()"), 137),
+        (raising('RuntimeError("can\'t start new thread")'), 137),
+        ("class A:\n    def __del__(self): raise MemoryError\nA()", 137),
+        (raising('ValueError("other")'), 0),
+    ],
+    ids=["memory", "threads", "unraisable", "other"],
+)
+def test_a_thread_that_died_for_want_of_memory_ends_the_process(what: str, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(what=what)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert ("went on" in done.stdout) is (code == 0)
+    assert ("ValueError: other" in done.stderr) is (code == 0)
+
+
+def test_a_process_that_gets_no_byte_more_does_not_wait_for_a_thread() -> None:
+    # The main thread's own error ends it with 1; what must not be is that it stands still.
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(what=FULL)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode in (1, 137), done.stderr

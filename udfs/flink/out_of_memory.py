@@ -1,0 +1,43 @@
+"""Ends a Python worker that has no memory left, before it waits for ever.
+
+Where a new thread finds no memory to begin with, Python says so and goes on, and the thread that started it waits for
+it without an end (CPython's ``Thread.start``). Beam starts a thread for each bundle: the job would stand still, neither
+failed nor going on. A worker that ends is started anew, from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+__all__ = ["end_when_out_of_memory"]
+
+_EXIT_CODE = 137  # that of a process which the kernel ends for want of memory
+
+
+def end_when_out_of_memory() -> None:
+    """Let this process end with exit code 137 when a thread of it has died for want of memory.
+
+    An error that reaches a function's caller is none of these: it fails the task, which Flink starts again.
+    """
+    if getattr(threading.excepthook, "__module__", "") == __name__:
+        return
+    told_of_thread, told_of_rest = threading.excepthook, sys.unraisablehook
+
+    def of_thread(args: Any) -> None:
+        _end_where_none_is_left(args.exc_type, args.exc_value)
+        told_of_thread(args)
+
+    def of_rest(args: Any) -> None:
+        _end_where_none_is_left(args.exc_type, args.exc_value)
+        told_of_rest(args)
+
+    threading.excepthook, sys.unraisablehook = of_thread, of_rest
+
+
+def _end_where_none_is_left(kind: type[BaseException] | None, error: BaseException | None) -> None:
+    lacking = kind is not None and issubclass(kind, MemoryError)
+    if lacking or (kind is RuntimeError and "can't start new thread" in str(error)):
+        os._exit(_EXIT_CODE)  # at once: whatever else one does here needs memory
