@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory
+from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory, end_where_no_memory_is_left
 
 __all__ = ["end_with_flink"]
 
@@ -76,5 +76,6 @@ def _watch(pid: int, began: str, poll_s: float) -> None:
     # A process id is used again: only with its start time is it the same process.
     while (known := _look(pid)) is not None and known[2] == began:
         time.sleep(poll_s)
+        end_where_no_memory_is_left()
     # Without a word: the handler of the log is what such a worker hangs in, its other threads waiting for its lock.
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,25 +2,29 @@
 
 Where a new thread finds no memory to begin with, Python says so and goes on, and the thread that started it waits for
 it without an end (CPython's ``Thread.start``). Beam starts a thread for each bundle: the job would stand still, neither
-failed nor going on. A worker that ends is started anew, from the last checkpoint.
+failed nor going on. Where the thread is refused the task fails, and Flink starts it again in the very same worker, over
+and over. A worker that ends is started anew, from the last checkpoint.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
 from typing import Any
 
-__all__ = ["end_when_out_of_memory"]
+__all__ = ["end_when_out_of_memory", "end_where_no_memory_is_left"]
 
 _EXIT_CODE = 137  # that of a process which the kernel ends for want of memory
+_ROOM = 1 << 20  # bytes
 
 
 def end_when_out_of_memory() -> None:
     """Let this process end with exit code 137 when a thread of it has died for want of memory.
 
     An error that reaches a function's caller is none of these: it fails the task, which Flink starts again.
+    ``end_where_no_memory_is_left`` is for a worker that goes on like that.
     """
     if getattr(threading.excepthook, "__module__", "") == __name__:
         return
@@ -35,6 +39,16 @@ def end_when_out_of_memory() -> None:
         told_of_rest(args)
 
     threading.excepthook, sys.unraisablehook = of_thread, of_rest
+
+
+def end_where_no_memory_is_left() -> None:
+    """Try to get a little memory and a thread, and end this process with exit code 137 where there is none."""
+    try:
+        bytearray(_ROOM)
+        # One of the threading module would be waited for, which is what may never end.
+        _thread.start_new_thread(int, ())
+    except (MemoryError, RuntimeError):
+        os._exit(_EXIT_CODE)
 
 
 def _end_where_none_is_left(kind: type[BaseException] | None, error: BaseException | None) -> None:

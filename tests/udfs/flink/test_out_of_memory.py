@@ -9,7 +9,8 @@ import pytest
 
 PROGRAM = """
 import resource, sys, threading
-from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory
+from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory, end_where_no_memory_is_left
+end_where_no_memory_is_left()
 end_when_out_of_memory()
 end_when_out_of_memory()
 {what}
@@ -54,3 +55,12 @@ def test_a_process_that_gets_no_byte_more_does_not_wait_for_a_thread() -> None:
         [sys.executable, "-c", PROGRAM.format(what=FULL)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode in (1, 137), done.stderr
+
+
+def test_a_process_that_lives_on_without_memory_ends_at_the_next_look() -> None:
+    what = FULL.partition("while")[0] + "held = []\ntry:\n    while True: held.append(bytearray(1 << 18))\n"
+    what += "except MemoryError: end_where_no_memory_is_left()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(what=what)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (137, ""), done.stderr
