@@ -74,8 +74,9 @@ def _look(pid: int) -> tuple[str, int, str] | None:
 
 def _watch(pid: int, began: str, poll_s: float) -> None:
     # A process id is used again: only with its start time is it the same process.
+    waited_for: set[str] = set()
     while (known := _look(pid)) is not None and known[2] == began:
         time.sleep(poll_s)
-        end_where_no_memory_is_left()
+        waited_for = end_where_no_memory_is_left(waited_for)
     # Without a word: the handler of the log is what such a worker hangs in, its other threads waiting for its lock.
     os.kill(os.getpid(), signal.SIGKILL)

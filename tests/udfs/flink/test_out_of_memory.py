@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import resource, sys, threading
+import resource, sys, threading, time
 from thalweg.udfs.flink.out_of_memory import end_when_out_of_memory, end_where_no_memory_is_left
 end_where_no_memory_is_left()
 end_when_out_of_memory()
@@ -64,3 +64,24 @@ def test_a_process_that_lives_on_without_memory_ends_at_the_next_look() -> None:
         [sys.executable, "-c", PROGRAM.format(what=what)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (137, ""), done.stderr
+
+
+LOOKS = """
+def look():
+    waited_for = set()
+    while True:
+        waited_for = end_where_no_memory_is_left(waited_for)
+        time.sleep(0.2)
+threading.Thread(target=look, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_thread_that_never_begins_is_not_waited_for_for_ever(begins: bool) -> None:
+    what = LOOKS + "thread = threading.Thread(target=time.sleep, args=(1,))\n"
+    what += "" if begins else "thread._bootstrap = lambda: None  # ends before it begins\n"
+    what += "thread.start()\nfor n in range(2000): threading.Thread(target=int).start()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(what=what)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == (0 if begins else 137), done.stderr
