@@ -11,6 +11,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -161,6 +162,7 @@ def broker_killed(rig: Rig) -> Callable[[], None]:
     folder, port = rig.broker.log.parent, int(rig.broker.bootstrap.rpartition(":")[2])
     end_group(rig.broker.pid)
     rig.broker.stop()
+    rig.cluster.wait(lambda: _refused(port), "the killed broker has let go of its port")
     rig.broker = Broker.start(folder, port)
     return NOTHING
 
@@ -240,6 +242,11 @@ FAULTS: dict[str, Callable[[Rig], Callable[[], None]]] = {
     "jobmanager-killed-and-job-resumed": job_manager_killed,
 }
 """Each fault begins when it is called, and ends when what it returns is called."""
+
+
+def _refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _state(pid: int) -> str:
