@@ -16,13 +16,9 @@ end_when_out_of_memory()
 {what}
 print("went on")
 """
-FULL = """
-threads = []
+LIMITED = """
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held, held))
-while True:  # without the guard one of these waits for ever
-    threads.append(threading.Thread(target=threading.Event().wait, daemon=True))
-    threads[-1].start()
 """
 
 
@@ -49,16 +45,8 @@ def test_a_thread_that_died_for_want_of_memory_ends_the_process(what: str, code:
     assert ("ValueError: other" in done.stderr) is (code == 0)
 
 
-def test_a_process_that_gets_no_byte_more_does_not_wait_for_a_thread() -> None:
-    # The main thread's own error ends it with 1; what must not be is that it stands still.
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(what=FULL)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode in (1, 137), done.stderr
-
-
 def test_a_process_that_lives_on_without_memory_ends_at_the_next_look() -> None:
-    what = FULL.partition("while")[0] + "held = []\ntry:\n    while True: held.append(bytearray(1 << 18))\n"
+    what = LIMITED + "held = []\ntry:\n    while True: held.append(bytearray(1 << 18))\n"
     what += "except MemoryError: end_where_no_memory_is_left()\n"
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(what=what)], capture_output=True, text=True, timeout=60, check=False
@@ -71,7 +59,7 @@ def look():
     waited_for = set()
     while True:
         waited_for = end_where_no_memory_is_left(waited_for)
-        time.sleep(0.2)
+        time.sleep(1)
 threading.Thread(target=look, daemon=True).start()
 """
 
