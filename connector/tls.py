@@ -84,15 +84,10 @@ def _trust(context: ssl.SSLContext, settings: Mapping[str, str], wrong: _Wrong) 
         if not settings.get(name):
             context.load_default_certs()
             return
-        data = _store("ssl.truststore", settings, "-nokeys", wrong)
-        if data is None:
+        found = _contents("ssl.truststore", settings, "-nokeys", wrong)
+        if found is None:
             return
-        text = data.decode("utf-8", "replace")
-        if _is_binary(data):
-            store = _pkcs12(data, "ssl.truststore", settings, wrong)
-            if store is None:
-                return
-            text = store.chain
+        text = found if isinstance(found, str) else found.chain
     elif settings.get("ssl.truststore.type") != "PEM":
         wrong("ssl.truststore.type", "must be PEM with 'ssl.truststore.certificates'.", "Set it to PEM.")
     try:
@@ -113,15 +108,10 @@ def _identity(context: ssl.SSLContext, settings: Mapping[str, str], wrong: _Wron
         pem = f"{key.strip()}\n{chain.strip()}\n"
     elif settings.get("ssl.keystore.location"):
         name = "ssl.keystore.location"
-        data = _store("ssl.keystore", settings, "-nodes", wrong)
-        if data is None:
+        found = _contents("ssl.keystore", settings, "-nodes", wrong)
+        if found is None:
             return
-        pem = data.decode("utf-8", "replace")
-        if _is_binary(data):
-            store = _pkcs12(data, "ssl.keystore", settings, wrong)
-            if store is None:
-                return
-            pem, password = store.key + store.chain, store.password
+        pem, password = (found, password) if isinstance(found, str) else (found.key + found.chain, found.password)
     else:
         return
     try:
@@ -141,6 +131,14 @@ def _load(context: ssl.SSLContext, pem: str, password: str) -> None:
         context.load_cert_chain(path, password=password)
     finally:
         os.unlink(path)
+
+
+def _contents(side: str, settings: Mapping[str, str], what: str, wrong: _Wrong) -> str | _Pkcs12 | None:
+    """Return the text of a PEM store, or what a PKCS12 store holds; None once it is said what is wrong with it."""
+    data = _store(side, settings, what, wrong)
+    if data is None:
+        return None
+    return _pkcs12(data, side, settings, wrong) if _is_binary(data) else data.decode("utf-8", "replace")
 
 
 def _store(side: str, settings: Mapping[str, str], what: str, wrong: _Wrong) -> bytes | None:

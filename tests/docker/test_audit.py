@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from docker_scripts import docker_script
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {
@@ -28,12 +28,7 @@ KNOWN = {
 
 @pytest.fixture(scope="module")
 def audit() -> ModuleType:
-    found = importlib.util.spec_from_file_location("thalweg_audit", ROOT / "docker" / "audit.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    return docker_script("audit")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import sys
 from importlib.metadata import packages_distributions, requires, version
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from docker_scripts import docker_script
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,12 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    found = importlib.util.spec_from_file_location("thalweg_release", ROOT / "docker" / "release.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    return docker_script("release")
 
 
 def test_the_bill_of_materials_names_all_that_runs_and_nothing_of_the_tests(release: ModuleType) -> None:

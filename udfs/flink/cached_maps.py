@@ -5,14 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Any
 
 __all__ = ["forget_removed", "return_memory"]
 
 
-def forget_removed(maps: Iterable[Any]) -> None:
-    """Take what has been removed from maps of the current Flink key out of PyFlink's cache of them.
+def forget_removed(state: Any) -> None:
+    """Take what has been removed from a map of the current Flink key out of PyFlink's cache of it.
 
     PyFlink 2.3 remembers of a removed entry that it is not there, in a cache that holds so many thousands of entries
     per map, and its key in a set that nothing takes it out of again: a job whose users come and go grows for as long
@@ -21,24 +20,22 @@ def forget_removed(maps: Iterable[Any]) -> None:
 
     Parameters
     ----------
-    maps : iterable of MapState
-        As the runtime context gave them.
+    state : MapState
+        As the runtime context gave it.
     """
-    for state in maps:
-        try:
-            internal = state.get_internal_state()
-            handler = internal._map_state_handler
-            internal.commit()
-            cached = handler._state_cache.peek(
-                (handler._convert_to_cache_key(internal._state_key), handler._get_cache_token())
-            )
-            if cached is None:
-                continue
+    try:
+        internal = state.get_internal_state()
+        handler = internal._map_state_handler
+        internal.commit()
+        cached = handler._state_cache.peek(
+            (handler._convert_to_cache_key(internal._state_key), handler._get_cache_token())
+        )
+        if cached is not None:
             # New ones: neither shrinks when entries are taken out.
             cached._cache = OrderedDict((key, found) for key, found in cached._cache.items() if found[0])
             cached._cached_keys = set(cached._cache)
-        except AttributeError:
-            continue
+    except AttributeError:
+        return
 
 
 def return_memory() -> None:

@@ -71,7 +71,7 @@ class Forgetting:
             models.remove(key)
         if idle:
             models.shrink()
-            forget_removed([self._seen])
+            forget_removed(self._seen)
             self._removed += len(idle)
             if self._removed >= _RETURN_AFTER:
                 self._removed = 0

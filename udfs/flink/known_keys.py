@@ -54,4 +54,4 @@ class KnownKeys:
     def shrink(self) -> None:
         """Give back what removed keys of the current shard still hold in memory: no set or map shrinks by itself."""
         self._known = self._shards[self._shard] = set(self._known)
-        forget_removed([self._state])
+        forget_removed(self._state)

@@ -45,7 +45,7 @@ def test_a_removed_entry_is_out_of_the_cache_and_the_others_are_as_they_were(key
     gone = data.draw(st.sets(st.sampled_from(sorted(keys))))
     for key in gone:
         internal.remove(key)
-    forget_removed([state])
+    forget_removed(state)
     kept = sorted(keys - gone)
     assert list(cache()._cache) == kept
     assert cache().get_cached_keys() == set(kept)
@@ -54,5 +54,6 @@ def test_a_removed_entry_is_out_of_the_cache_and_the_others_are_as_they_were(key
 
 
 def test_a_map_that_pyflink_would_keep_in_another_way_is_left_alone() -> None:
-    forget_removed([{}, SimpleNamespace(get_internal_state=dict)])
+    for state in ({}, SimpleNamespace(get_internal_state=dict)):
+        forget_removed(state)
     return_memory()
