@@ -106,7 +106,8 @@ def _examine(
     t_env = make_environment(profile, initial_settings(statements), None, parallelism)
     inserts = prepare(t_env, statements)
     names = [model["model"] for model in plan_of(statements).models if model["provider"] != "compare"]
-    declarations = [attach(t_env).declaration(name) for name in names]
+    attached = attach(t_env)
+    declarations = [attached.declaration(name) for name in names]
     try:
         stages = python_stages(t_env, inserts)
     except Exception as error:

@@ -18,7 +18,6 @@ _CREATED = re.compile(
     re.IGNORECASE,
 )
 _INSERTED = re.compile(rf"INSERT\s+(?:INTO|OVERWRITE)\s+{_NAME}", re.IGNORECASE)
-_OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 _TEXT = re.compile(r"'(?:[^']|'')*'")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _VIEWS = ("predictions", "metrics", "snapshots", "alerts", "dead_letters", "decisions")
@@ -67,7 +66,7 @@ def plan_of(statements: Sequence[Statement]) -> Plan:
     models: dict[str, dict[str, Any]] = {}
     queries: dict[str, str] = {}
     for statement in statements:
-        options = dict(_OPTION.findall(statement.text))
+        options = statement.options
         created = _CREATED.match(statement.text)
         if statement.kind == "SET":
             plan.settings.append(redacted(statement.text[3:].strip()))

@@ -12,7 +12,6 @@ from thalweg.udfs.engines.model_text import parse
 
 __all__ = ["Trap", "traps_of"]
 
-_OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 _MODEL = re.compile(r"CREATE\s+(?:TEMPORARY\s+)?MODEL\s+(?:IF\s+NOT\s+EXISTS\s+)?`?(\w+)`?", re.IGNORECASE)
 _INPUT = re.compile(r"\bINPUT\s*\(((?:[^()]|\([^()]*\))*)\)", re.IGNORECASE)
 _COLUMN = re.compile(r"`?(\w+)`?\s+(\w+)")
@@ -58,14 +57,14 @@ def traps_of(statements: Sequence[Statement]) -> list[Trap]:
     >>> [trap.where for trap in traps_of(parse_script(sql, "job.sql", {}))]
     ['model m, feature paid_ms', "model m, option 'model'"]
     """
-    return [trap for statement in statements for trap in _of_model(statement.text)]
+    return [trap for statement in statements for trap in _of_model(statement)]
 
 
-def _of_model(text: str) -> Iterator[Trap]:
-    model, inputs = _MODEL.match(text), _INPUT.search(text)
+def _of_model(statement: Statement) -> Iterator[Trap]:
+    model, inputs = _MODEL.match(statement.text), _INPUT.search(statement.text)
     if model is None or inputs is None:
         return
-    options = dict(_OPTION.findall(text))
+    options = statement.options
     provider, declared = options.get("provider", ""), options.get("model", "")
     if provider == "river":
         scaled = _SCALERS.search(declared) is not None
@@ -83,7 +82,7 @@ def _of_model(text: str) -> Iterator[Trap]:
 def _advised(where: str, declared: str) -> Iterator[Trap]:
     """Yield what is known of the estimators: half-space trees without limits, encoders and learners without end."""
     try:
-        advice = parse(declared.replace("''", "'")).advice
+        advice = parse(declared).advice
     except ConfigError:
         return  # said where the model is built
     for sentence in advice:

@@ -15,7 +15,6 @@ from thalweg.jobs.script import Statement
 __all__ = ["check_topics"]
 
 _WATERMARK = re.compile(r"\bWATERMARK\s+FOR\b", re.IGNORECASE)
-_OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 
 
 def check_topics(statements: Sequence[Statement]) -> dict[str, int]:
@@ -38,10 +37,9 @@ def check_topics(statements: Sequence[Statement]) -> dict[str, int]:
     wanted: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[str, Statement]]] = defaultdict(list)
     problems: list[Problem] = []
     for statement in statements:
-        options = dict(_OPTION.findall(statement.text)) if statement.kind == "CREATE TABLE" else {}
+        options = statement.options if statement.kind == "CREATE TABLE" else {}
         if options.get("connector") not in ("kafka", "upsert-kafka"):
             continue
-        options = {name: value.replace("''", "'") for name, value in options.items()}
         security = table_security(options)
         try:
             client_settings(security, f"{statement.where}: option 'properties.*',")

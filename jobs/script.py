@@ -91,6 +91,11 @@ class Statement(NamedTuple):
         """``file:line``, for messages."""
         return f"{self.file}:{self.line}"
 
+    @property
+    def options(self) -> dict[str, str]:
+        """What stands as ``'name' = 'value'`` in it, such as the options of a table or a model."""
+        return {name: value.replace("''", "'") for name, value in _OPTION.findall(self.text)}
+
 
 class _Token(NamedTuple):
     kind: str
@@ -140,7 +145,7 @@ def parse_script(text: str, file: str, variables: Mapping[str, str]) -> list[Sta
     statements = [_statement(tokens, file, variables, problems) for tokens in _split(_tokens(text, file, problems))]
     _check_sets(statements, problems)
     for statement in statements:
-        remember_secrets({name: value.replace("''", "'") for name, value in _OPTION.findall(statement.text)})
+        remember_secrets(statement.options)
     if problems:
         raise ConfigError(problems)
     return statements

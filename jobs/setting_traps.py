@@ -15,7 +15,6 @@ __all__ = ["BROKER_TRANSACTION_MS", "setting_traps"]
 BROKER_TRANSACTION_MS = 900_000
 """How long a transaction may stay open with a broker's default settings, ms (``transaction.max.timeout.ms``)."""
 
-_OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 _NAMED = re.compile(
     r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMPORARY\s+)?(?:TABLE|MODEL)\s+(?:IF\s+NOT\s+EXISTS\s+)?`?([\w.]+)`?",
     re.IGNORECASE,
@@ -41,7 +40,7 @@ def setting_traps(statements: Sequence[Statement], settings: Mapping[str, str]) 
     """
     found = list(_of_settings(settings))
     options = {
-        name[1]: (statement.kind, dict(_OPTION.findall(statement.text)))
+        name[1]: (statement.kind, statement.options)
         for statement in statements
         if statement.kind in ("CREATE TABLE", "CREATE MODEL") and (name := _NAMED.match(statement.text))
     }

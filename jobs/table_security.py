@@ -12,7 +12,6 @@ from thalweg.jobs.script import Statement
 
 __all__ = ["with_security"]
 
-_OPTION = re.compile(r"'([\w.\-]+)'\s*=\s*'((?:[^']|'')*)'")
 _WITH = re.compile(r"\bWITH\s*\((?=\s*')", re.IGNORECASE)
 _PART = re.compile(r"'(?:[^']|'')*'|`(?:[^`]|``)*`|--[^\n]*|/\*.*?\*/|[()]", re.DOTALL)
 # Flink's SQL connector has Kafka's classes under names of its own; a file for Kafka's tools has Kafka's names.
@@ -47,7 +46,7 @@ def with_security(statements: Sequence[Statement], security: Mapping[str, str]) 
 
 
 def _secured(statement: Statement, given: Mapping[str, str]) -> Statement:
-    options = dict(_OPTION.findall(statement.text))
+    options = statement.options
     if options.get("connector") not in ("kafka", "upsert-kafka"):
         return statement
     text = statement.text

@@ -13,7 +13,7 @@ from thalweg.connector.ddl import create_table, quote_text
 from thalweg.connector.errors import ConfigError
 from thalweg.connector.kafka_security import table_security
 from thalweg.jobs.script import Statement, parse_script
-from thalweg.jobs.table_security import _OPTION, with_security
+from thalweg.jobs.table_security import with_security
 
 TLS = {"security.protocol": "SSL"}
 
@@ -24,7 +24,7 @@ def one(sql: str, given: dict[str, str] | None = None) -> str:
 
 
 def options(text: str) -> dict[str, str]:
-    return {name: value.replace("''", "'") for name, value in _OPTION.findall(text)}
+    return Statement(text, "f", 1, "CREATE TABLE").options
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).filter(lambda text: "${" not in text))
